@@ -1,0 +1,97 @@
+/** Bundle format 1, as `docs/format.md` describes it. */
+export const formatVersion = 1;
+
+/** A row's line, its line end included, is at most this long unless the operator says otherwise. */
+export const defaultMaxRowBytes = 64 * 1024 * 1024;
+
+/** The header names every table and column; this is far more than any schema needs. */
+export const maxMarkerBytes = 16 * 1024 * 1024;
+
+export const markerKeys = ["$bundle", "$table", "$end", "$trailer"] as const;
+
+export interface BundleHeader {
+  readonly format: number;
+  /** ISO 8601, UTC. */
+  readonly createdAt: string;
+  readonly tool: string;
+  readonly tenant: TenantIdentity;
+  readonly source: {
+    readonly server: string;
+    readonly database: string;
+    readonly snapshotLsn: string;
+    readonly migrations: readonly string[];
+  };
+  readonly profile: { readonly name: string; readonly version: number };
+  /** What was chosen of the tenant; null for all of it. */
+  readonly selection: Readonly<Record<string, unknown>> | null;
+  /** Parents first; the bundle's sections stand in this order. */
+  readonly tables: readonly BundleTable[];
+  readonly leftOut: readonly LeftOut[];
+}
+
+export interface TenantIdentity {
+  readonly id: string;
+  readonly slug: string | null;
+  readonly name: string | null;
+}
+
+export interface BundleTable {
+  readonly name: string;
+  readonly columns: readonly BundleColumn[];
+  readonly primaryKey: readonly string[];
+  /** The way to the tenant, a step an entry: `agent_id -> public.agents (id)`. */
+  readonly ownedThrough: readonly string[];
+  /** Foreign keys to other tables of the bundle, so that they can be checked offline. */
+  readonly references: readonly BundleReference[];
+  /** For a hash-chained table: its order, and where the previous and the own hash stand. */
+  readonly chain?: { readonly order: string; readonly previous: string; readonly own: string };
+  /** JSON Schema of a row. */
+  readonly schema: JsonSchema;
+}
+
+export interface BundleColumn {
+  readonly name: string;
+  readonly type: string;
+  readonly nullable: boolean;
+  /** `text` when the value travels as the text of the type's output function. */
+  readonly encoding: "value" | "text";
+}
+
+export interface BundleReference {
+  readonly columns: readonly string[];
+  readonly table: string;
+  readonly to: readonly string[];
+}
+
+export type LeftOut =
+  | { readonly table: string; readonly reason: string }
+  | { readonly column: string; readonly reason: string };
+
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+export interface TableEnd {
+  readonly table: string;
+  readonly rows: number;
+  /** Of the raw row lines with their line ends, lower-case hex. */
+  readonly sha256: string;
+}
+
+export interface Trailer {
+  readonly tables: number;
+  readonly rows: number;
+  /** Of all lines before the trailer that are not rows, with their line ends. */
+  readonly sha256: string;
+}
+
+export const headerLine = (header: BundleHeader): string => markerLine({ $bundle: header });
+export const tableLine = (name: string): string => markerLine({ $table: name });
+export const endLine = (end: TableEnd): string =>
+  markerLine({ $end: { table: end.table, rows: end.rows, sha256: end.sha256 } });
+export const trailerLine = (trailer: Trailer): string =>
+  markerLine({
+    $trailer: { tables: trailer.tables, rows: trailer.rows, sha256: trailer.sha256 },
+  });
+
+function markerLine(marker: Readonly<Record<string, unknown>>): string {
+  return `${JSON.stringify(marker)}\n`;
+}

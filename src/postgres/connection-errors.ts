@@ -1,0 +1,66 @@
+import { AppError, ExitCode } from "../errors.ts";
+import { SqlState, sqlStateOf } from "./sqlstates.ts";
+
+/**
+ * Turns what went wrong while connecting into an error an operator can act on. The URL is
+ * named without its password and without its parameters.
+ */
+export function connectionError(error: unknown, databaseUrl: string): AppError {
+  if (error instanceof AppError) return error;
+  const target = describeTarget(databaseUrl);
+  const fail = (code: string, message: string, hint: string) =>
+    new AppError(code, ExitCode.database, message, { hint, cause: error });
+  switch (sqlStateOf(error)) {
+    case SqlState.invalidPassword:
+    case SqlState.invalidAuthorization:
+      return fail(
+        "login-refused",
+        `the server at ${target.server} refused the login of user "${target.user}"`,
+        "Check user and password in DATABASE_URL, and the server's pg_hba.conf.",
+      );
+    case SqlState.invalidCatalogName:
+      return fail(
+        "no-such-database",
+        `the server at ${target.server} has no database "${target.database}"`,
+        "Check the database name at the end of DATABASE_URL.",
+      );
+    case SqlState.tooManyConnections:
+      return fail(
+        "too-many-connections",
+        `the server at ${target.server} takes no more connections`,
+        "Stop clients that are not needed, or connect as a superuser, for whom some are kept free.",
+      );
+    case SqlState.cannotConnectNow:
+      return fail(
+        "server-starting",
+        `the server at ${target.server} is still starting or recovering`,
+        "Wait until its recovery has finished, then run the command again.",
+      );
+    default:
+      return fail(
+        "server-unreachable",
+        `no connection to ${target.server}: ${reasonOf(error)}`,
+        "Check host and port in DATABASE_URL, that the server runs, and that a firewall lets you through.",
+      );
+  }
+}
+
+function describeTarget(databaseUrl: string) {
+  try {
+    const url = new URL(databaseUrl);
+    return {
+      server: `${url.hostname || "localhost"}:${url.port || "5432"}`,
+      user: decodeURIComponent(url.username) || "(none given)",
+      database: decodeURIComponent(url.pathname.slice(1)),
+    };
+  } catch {
+    return { server: "the server", user: "(unreadable)", database: "(unreadable)" };
+  }
+}
+
+/** Several addresses of one name fail together as an AggregateError with an empty message. */
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
+  if (!(error instanceof Error)) return String(error);
+  return error.message || error.name;
+}

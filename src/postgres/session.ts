@@ -1,0 +1,206 @@
+import { Kysely, PostgresDialect, type PostgresPoolClient, type RawBuilder, sql } from "kysely";
+import pg from "pg";
+import { AppError, ExitCode } from "../errors.ts";
+import { connectionError } from "./connection-errors.ts";
+import { databaseError } from "./database-errors.ts";
+import { SqlState, sqlStateOf } from "./sqlstates.ts";
+
+/** One connection, once as Kysely for queries and once as the client that COPY needs. */
+export interface Session {
+  readonly client: pg.Client;
+  readonly db: Kysely<unknown>;
+  readonly serverVersion: string;
+  /** The server's version number as `server_version_num` has it: 150018. */
+  readonly serverVersionNumber: number;
+  readonly database: string;
+}
+
+export interface ConnectionOptions {
+  /** A PostgreSQL URL; `sslmode` means what libpq means by it. */
+  readonly databaseUrl: string;
+  /** What `pg_stat_activity` shows, so that a waiting operator can tell who holds a lock. */
+  readonly applicationName: string;
+  /** Ends the connection, and with it what the server is doing, when it fires. */
+  readonly signal?: AbortSignal;
+  /** How long a starting or recovering server is waited for, in milliseconds. */
+  readonly startupPatienceMs?: number;
+}
+
+const oldestServer = 140000;
+
+/**
+ * Settings that make output and input independent of the role's and the database's own: the
+ * JSON of a row is the same bytes everywhere, and nothing is filtered or cut short in silence.
+ */
+const sessionSettings: Readonly<Record<string, string>> = {
+  TimeZone: "UTC",
+  DateStyle: "ISO, MDY",
+  IntervalStyle: "iso_8601",
+  bytea_output: "hex",
+  extra_float_digits: "1",
+  lc_monetary: "C",
+  standard_conforming_strings: "on",
+  row_security: "off",
+  statement_timeout: "0",
+  idle_in_transaction_session_timeout: "0",
+  client_min_messages: "warning",
+  jit: "off",
+};
+
+/** Types that arrive as JavaScript values; everything else stays the text the server sent. */
+const parsedTypes = new Set<number>([
+  pg.types.builtins.BOOL,
+  pg.types.builtins.INT2,
+  pg.types.builtins.INT4,
+  pg.types.builtins.OID,
+  pg.types.builtins.JSON,
+  pg.types.builtins.JSONB,
+  1009 /* text[] */,
+  1003 /* name[] */,
+  1005 /* int2[] */,
+  1007 /* int4[] */,
+]);
+
+/**
+ * Opens one connection, gives it the settings that the bundle format demands, and closes it
+ * when `use` is done.
+ *
+ * @throws {AppError} exit 7 when the server cannot be reached, refuses the login or is too old;
+ *   exit 2 when the URL cannot be read. No message holds the password.
+ */
+export async function withSession<T>(
+  options: ConnectionOptions,
+  use: (session: Session) => Promise<T>,
+): Promise<T> {
+  const client = await connect(options);
+  const cut = () => client.connection.stream.destroy();
+  options.signal?.addEventListener("abort", cut, { once: true });
+  try {
+    return await use(await prepareSession(client));
+  } catch (error) {
+    throw databaseError(error);
+  } finally {
+    options.signal?.removeEventListener("abort", cut);
+    if (options.signal?.aborted !== true) await client.end().catch(() => undefined);
+  }
+}
+
+async function connect(options: ConnectionOptions): Promise<pg.Client> {
+  const deadline = Date.now() + (options.startupPatienceMs ?? 30_000);
+  for (;;) {
+    const client = new pg.Client(clientConfig(options));
+    // Without a listener a connection that dies between two queries would end the process;
+    // the next query reports it.
+    client.on("error", () => undefined);
+    try {
+      await client.connect();
+      return client;
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      if (sqlStateOf(error) !== SqlState.cannotConnectNow || Date.now() > deadline) {
+        throw connectionError(error, options.databaseUrl);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+  }
+}
+
+function clientConfig(options: ConnectionOptions): pg.ClientConfig {
+  let url: URL;
+  try {
+    url = new URL(options.databaseUrl);
+  } catch {
+    throw invalidUrl();
+  }
+  if (url.protocol !== "postgres:" && url.protocol !== "postgresql:") throw invalidUrl();
+  url.searchParams.set("uselibpqcompat", "true");
+  return {
+    connectionString: url.href,
+    application_name: options.applicationName,
+    connectionTimeoutMillis: 15_000,
+    keepAlive: true,
+    types: {
+      getTypeParser: ((oid: number, format?: "text" | "binary") =>
+        parsedTypes.has(oid)
+          ? pg.types.getTypeParser(oid, format as "text")
+          : (value: string) => value) as typeof pg.types.getTypeParser,
+    },
+  };
+}
+
+function invalidUrl(): AppError {
+  return new AppError("invalid-database-url", ExitCode.usage, "the database URL cannot be read", {
+    hint: "It has the form postgres://user:password@host:5432/database; characters such as @ or / in the password are written as %40 and %2F.",
+  });
+}
+
+async function prepareSession(client: pg.Client): Promise<Session> {
+  const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: poolOf(client) }) });
+  const { rows } = await sql<{ version: string; number: string; database: string }>`
+    SELECT current_setting('server_version') AS version,
+           current_setting('server_version_num') AS number,
+           current_database() AS database`.execute(db);
+  const [row] = rows;
+  if (row === undefined) throw new Error("the server did not tell its version");
+  const serverVersionNumber = Number(row.number);
+  if (serverVersionNumber < oldestServer) {
+    throw new AppError(
+      "server-too-old",
+      ExitCode.database,
+      `the server is PostgreSQL ${row.version}, older than 14`,
+      { hint: "PostgreSQL 14 to 18 are supported; upgrade the server first." },
+    );
+  }
+  const settings = Object.entries(sessionSettings).map(
+    ([name, value]) => sql`set_config(${name}, ${value}, false)`,
+  );
+  await sql`SELECT ${sql.join(settings)}`.execute(db);
+  await noticeVanishedClients(client);
+  return {
+    client,
+    db,
+    serverVersion: row.version.split(" ")[0] ?? row.version,
+    serverVersionNumber,
+    database: row.database,
+  };
+}
+
+/**
+ * A client that is killed leaves the server working for it; this lets the server find out. Not
+ * every platform can, and there it stays off.
+ */
+async function noticeVanishedClients(client: pg.Client): Promise<void> {
+  await client.query("SET client_connection_check_interval = '250ms'").catch(() => undefined);
+}
+
+/** Kysely asks a pool for connections; here it always gets the one of this session. */
+function poolOf(client: pg.Client) {
+  const query = client.query.bind(client) as PostgresPoolClient["query"];
+  const lent = { query, release: () => undefined };
+  return { options: {}, connect: async () => lent, end: async () => undefined };
+}
+
+/** Runs `work` in a transaction: COMMIT when it returns, ROLLBACK when it throws. */
+export async function withTransaction<T>(
+  session: Session,
+  characteristics: "REPEATABLE READ" | "REPEATABLE READ READ ONLY",
+  work: () => Promise<T>,
+): Promise<T> {
+  await session.client.query(`BEGIN ISOLATION LEVEL ${characteristics}`);
+  try {
+    const result = await work();
+    await session.client.query("COMMIT");
+    return result;
+  } catch (error) {
+    // A dead connection cannot roll back; the server does it by itself then.
+    await session.client.query("ROLLBACK").catch(() => undefined);
+    throw error;
+  }
+}
+
+/** The text of a statement for COPY, which takes no bound parameters: literals are inlined. */
+export function statementText(session: Session, statement: RawBuilder<unknown>): string {
+  const compiled = statement.compile(session.db);
+  if (compiled.parameters.length > 0) throw new Error("a COPY statement cannot have parameters");
+  return compiled.sql;
+}

@@ -1,0 +1,213 @@
+import { randomBytes } from "node:crypto";
+import { createReadStream, createWriteStream } from "node:fs";
+import { access, link, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { Readable, Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { AppError, ExitCode } from "../errors.ts";
+
+export interface WrittenFile {
+  readonly path: string;
+  readonly bytes: number;
+}
+
+export interface WriteFileOptions {
+  /** Stages between the source and the file, such as compression. */
+  readonly stages: readonly Transform[];
+  readonly overwrite: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Writes a file that has its name only when it is complete: into a temporary neighbour, fsync,
+ * then the name. Mode 0600; folders that are missing are made with 0700. Whatever goes wrong,
+ * the temporary file is removed.
+ *
+ * @throws {AppError} exit 2 when the file exists and may not be overwritten, 8 when the disk
+ *   is full or the folder cannot be written to
+ */
+export async function writeWholeFile(
+  path: string,
+  source: AsyncIterable<Uint8Array>,
+  options: WriteFileOptions,
+): Promise<WrittenFile> {
+  if (!options.overwrite) await refuseExisting(path);
+  const folder = dirname(path);
+  const partial = join(folder, `.${basename(path)}.${randomBytes(4).toString("hex")}.partial`);
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await pipeline(
+      [
+        Readable.from(source, { objectMode: false, highWaterMark: 1 << 20 }),
+        ...options.stages,
+        createWriteStream(partial, {
+          mode: 0o600,
+          flags: "wx",
+          flush: true,
+          highWaterMark: 1 << 20,
+        }),
+      ],
+      options.signal === undefined ? {} : { signal: options.signal },
+    );
+    const { size } = await stat(partial);
+    if (options.overwrite) await rename(partial, path);
+    else await giveName(partial, path);
+    await syncFolder(folder);
+    return { path, bytes: size };
+  } catch (error) {
+    throw storageError(error, path);
+  } finally {
+    await rm(partial, { force: true }).catch(() => undefined);
+  }
+}
+
+/** A hard link fails when the name is taken, so that two runs cannot overwrite each other. */
+async function giveName(partial: string, path: string): Promise<void> {
+  try {
+    await link(partial, path);
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "EEXIST") throw existingFile(path);
+    if (code !== "EPERM" && code !== "ENOTSUP" && code !== "ENOSYS") throw error;
+    await refuseExisting(path);
+    await rename(partial, path);
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } catch {
+    // Some file systems cannot sync a folder; the file itself is on disk.
+  } finally {
+    await handle.close();
+  }
+}
+
+/** @throws {AppError} exit 2 when something has this name already */
+export async function refuseExisting(path: string): Promise<void> {
+  try {
+    await access(path);
+  } catch {
+    return;
+  }
+  throw existingFile(path);
+}
+
+function existingFile(path: string): AppError {
+  return new AppError("output-exists", ExitCode.usage, `the file "${path}" exists already`, {
+    hint: "Choose another name with -o, or add --overwrite.",
+  });
+}
+
+/**
+ * The bytes of a file.
+ *
+ * @throws {AppError} exit 2 when there is no such file or it cannot be opened
+ */
+export async function readWholeFile(path: string): Promise<Readable> {
+  try {
+    const info = await stat(path);
+    if (info.isDirectory()) {
+      throw new AppError("not-a-file", ExitCode.usage, `"${path}" is a folder`, {
+        hint: "Give the path of one file.",
+      });
+    }
+    await access(path, 4);
+  } catch (cause) {
+    if (cause instanceof AppError) throw cause;
+    const missing = codeOf(cause) === "ENOENT";
+    throw new AppError(
+      missing ? "no-such-file" : "unreadable-file",
+      ExitCode.usage,
+      missing
+        ? `there is no file "${path}"`
+        : `the file "${path}" cannot be read (${codeOf(cause)})`,
+      { cause, hint: missing ? "Check the path." : "Check its owner and mode." },
+    );
+  }
+  return createReadStream(path, { highWaterMark: 1 << 20 });
+}
+
+/** Writes to the standard output; a closed pipe is an error, since the bundle is incomplete. */
+export async function writeToStdout(
+  source: AsyncIterable<Uint8Array>,
+  options: Omit<WriteFileOptions, "overwrite">,
+): Promise<WrittenFile> {
+  let bytes = 0;
+  const counted = new Transform({
+    transform(chunk: Uint8Array, _encoding, done) {
+      bytes += chunk.length;
+      done(null, chunk);
+    },
+  });
+  try {
+    await pipeline(
+      [
+        Readable.from(source, { objectMode: false, highWaterMark: 1 << 20 }),
+        ...options.stages,
+        counted,
+        process.stdout,
+      ],
+      { end: false, ...(options.signal === undefined ? {} : { signal: options.signal }) },
+    );
+  } catch (error) {
+    throw storageError(error, "the standard output");
+  }
+  return { path: "-", bytes };
+}
+
+/** What went wrong with a file, as an operator can act on it; other errors as they are. */
+export function storageError(error: unknown, path: string): unknown {
+  const where = path.startsWith("the ") ? path : `"${path}"`;
+  const fail = (code: string, message: string, hint: string) =>
+    new AppError(code, ExitCode.storage, message, { hint, cause: error });
+  switch (codeOf(error)) {
+    case "ENOSPC":
+    case "EDQUOT":
+      return fail(
+        "disk-full",
+        `the disk is full: ${where} could not be written`,
+        "Free some space, or write to another place with -o. The partial file was removed.",
+      );
+    case "EPIPE":
+    case "ERR_STREAM_PREMATURE_CLOSE":
+      return fail(
+        "closed-pipe",
+        `${where} was closed before everything was written`,
+        "The program that reads the pipe ended early; its own message tells why.",
+      );
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+      return fail(
+        "not-writable",
+        `${where} cannot be written (${codeOf(error)})`,
+        "Choose another place with -o or BACKUP_DIR, or change the folder's rights.",
+      );
+    case "ENOTDIR":
+    case "ENAMETOOLONG":
+    case "EISDIR":
+    case "ENOENT":
+      return fail(
+        "not-writable",
+        `${where} cannot be written (${codeOf(error)})`,
+        "Check the path.",
+      );
+    case "EIO":
+      return fail(
+        "disk-error",
+        `the disk failed while ${where} was written`,
+        "Check the machine's disks; write to another one with -o.",
+      );
+    default:
+      return error;
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string"
+    ? error.code
+    : undefined;
+}

@@ -1,0 +1,265 @@
+import { type RawBuilder, sql } from "kysely";
+import type {
+  BundleHeader,
+  BundleTable,
+  LeftOut,
+  TableEnd,
+  TenantIdentity,
+} from "../bundle/format.ts";
+import { type Compression, compressionSuffix, compressor } from "../bundle/layers.ts";
+import { bundleColumns, rowSchemaOf } from "../bundle/row-schema.ts";
+import { type BundleLayout, type BundleSection, writeBundle } from "../bundle/writer.ts";
+import { type Column, type ForeignKey, storedColumns, type Table } from "../catalog/catalog.ts";
+import { ownedBy, relation } from "../catalog/ownership.ts";
+import { copyJsonLines } from "../postgres/copy.ts";
+import type { Session } from "../postgres/session.ts";
+import { isOwned, keyOf, referencesOf } from "../profile/classify.ts";
+import { writeToStdout, writeWholeFile } from "../storage/local-file.ts";
+import { toolVersion } from "../version.ts";
+import { refuseForeignReferences } from "./boundary.ts";
+import type { OpenSchema } from "./open-schema.ts";
+import type { ProgressListener } from "./progress.ts";
+
+export interface ExportOptions {
+  /** A path, or `-` for the standard output. */
+  readonly output: string;
+  readonly layout: BundleLayout;
+  readonly compression: Compression;
+  readonly overwrite: boolean;
+  readonly validate: boolean;
+  readonly maxRowBytes: number;
+  readonly progress: ProgressListener;
+  readonly signal: AbortSignal;
+}
+
+export interface ExportResult {
+  readonly tenant: TenantIdentity;
+  readonly output: string;
+  /** As stored, after compression. */
+  readonly bytes: number;
+  readonly rows: number;
+  readonly tables: readonly TableEnd[];
+  readonly leftOut: readonly LeftOut[];
+  readonly warnings: readonly string[];
+  readonly validated: boolean;
+  readonly seconds: number;
+}
+
+export interface Snapshot {
+  readonly lsn: string;
+  readonly createdAt: string;
+  readonly migrations: readonly string[];
+}
+
+/** Begins the snapshot that an export reads from; everything it tells is part of the header. */
+export async function withSnapshot<T>(
+  session: Session,
+  schema: OpenSchema,
+  use: (snapshot: Snapshot) => Promise<T>,
+): Promise<T> {
+  await session.client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+  try {
+    await session.client.query("SET LOCAL search_path = pg_catalog; SET LOCAL work_mem = '64MB'");
+    const { rows } = await sql<{ lsn: string; now: string }>`
+      SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                  ELSE pg_current_wal_lsn() END::text AS lsn,
+             to_char(now(), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS now`.execute(session.db);
+    const [row] = rows;
+    if (row === undefined) throw new Error("the server did not tell its position");
+    const migrations = await readMigrations(session, schema);
+    return await use({ lsn: row.lsn, createdAt: row.now, migrations });
+  } finally {
+    await session.client.query("ROLLBACK").catch(() => undefined);
+  }
+}
+
+/**
+ * Writes one tenant's bundle from an open snapshot.
+ *
+ * @throws {AppError} exit 2 when the output exists, 3 when a row does not fit its schema, 4 when
+ *   a row refers to another tenant, 7 and 8 as the database and the disk have it
+ */
+export async function exportTenant(
+  session: Session,
+  schema: OpenSchema,
+  snapshot: Snapshot,
+  tenant: TenantIdentity,
+  options: ExportOptions,
+): Promise<ExportResult> {
+  const started = performance.now();
+  await refuseForeignReferences(session, schema, tenant);
+  const { header, warnings } = describeBundle(session, schema, snapshot, tenant);
+  if (options.progress.wantsTotal) {
+    options.progress.start(await countRows(session, schema, tenant));
+  }
+  const ends: TableEnd[] = [];
+  const bytes = writeBundle(header, sections(session, schema, tenant), {
+    layout: options.layout,
+    validate: options.validate,
+    maxRowBytes: options.maxRowBytes,
+    onRows: (table, rows) => options.progress.advance(table, rows),
+    onEnd: (end) => ends.push(end),
+  });
+  const stage = compressor(options.compression);
+  const target = { stages: stage === undefined ? [] : [stage], signal: options.signal };
+  const written =
+    options.output === "-"
+      ? await writeToStdout(bytes, target)
+      : await writeWholeFile(options.output, bytes, { ...target, overwrite: options.overwrite });
+  options.progress.stop();
+  return {
+    tenant,
+    output: options.output,
+    bytes: written.bytes,
+    rows: ends.reduce((sum, end) => sum + end.rows, 0),
+    tables: ends,
+    leftOut: header.leftOut,
+    warnings: [...schema.warnings, ...warnings],
+    validated: options.validate,
+    seconds: (performance.now() - started) / 1000,
+  };
+}
+
+/** `tenant_acme_20240101_120000.jsonl.zst`, in the tenant's folder below the backup folder. */
+export function defaultOutputName(
+  tenant: TenantIdentity,
+  createdAt: string,
+  layout: BundleLayout,
+  compression: Compression,
+): { readonly folder: string; readonly file: string } {
+  const slug = (tenant.slug ?? tenant.id).replace(/[^A-Za-z0-9._-]/g, "_").replace(/^\.+/, "_");
+  const time = createdAt.slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "_");
+  return {
+    folder: slug,
+    file: `tenant_${slug}_${time}.${layout}${compressionSuffix[compression]}`,
+  };
+}
+
+function describeBundle(
+  session: Session,
+  schema: OpenSchema,
+  snapshot: Snapshot,
+  tenant: TenantIdentity,
+): { header: BundleHeader; warnings: readonly string[] } {
+  const warnings: string[] = [];
+  const tables = schema.tables.map((table): BundleTable => {
+    const row = rowSchemaOf(table, schema.shipped.get(table.name));
+    for (const column of row.differing) {
+      warnings.push(
+        `column "${table.name}.${column}" has another type or nullability than the profile's schema says; the database's is used`,
+      );
+    }
+    const chain = schema.profile.chain[table.name];
+    return {
+      name: table.name,
+      columns: bundleColumns(table),
+      primaryKey: keyOf(table),
+      ownedThrough: (schema.ownership.get(table.name) ?? []).map(describeStep),
+      references: referencesOf(schema, table.name)
+        .filter((key) => key.source === "constraint" && isOwned(schema, key.to))
+        .map((key) => ({ columns: key.columns, table: key.to, to: key.toColumns })),
+      ...(chain === undefined ? {} : { chain }),
+      schema: row.schema,
+    };
+  });
+  const header: BundleHeader = {
+    format: 1,
+    createdAt: snapshot.createdAt,
+    tool: `pgtenant ${toolVersion}`,
+    tenant,
+    source: {
+      server: session.serverVersion,
+      database: session.database,
+      snapshotLsn: snapshot.lsn,
+      migrations: snapshot.migrations,
+    },
+    profile: { name: schema.profile.name, version: schema.profile.version },
+    selection: null,
+    tables,
+    leftOut: leftOut(schema),
+  };
+  return { header, warnings };
+}
+
+function leftOut(schema: OpenSchema): readonly LeftOut[] {
+  const generated = schema.tables.flatMap((table) =>
+    table.columns
+      .filter((column) => column.generatedAs !== undefined)
+      .map((column) => ({
+        column: `${table.name}.${column.name}`,
+        reason: "generated: the target database computes it",
+      })),
+  );
+  const unclassified = schema.unclassified.map((table) => ({
+    table,
+    reason: "unclassified: neither a foreign key nor the profile says whose it is",
+  }));
+  return [...unclassified, ...generated];
+}
+
+function describeStep(step: ForeignKey): string {
+  return `${step.columns.join(", ")} -> ${step.to} (${step.toColumns.join(", ")})`;
+}
+
+async function* sections(
+  session: Session,
+  schema: OpenSchema,
+  tenant: TenantIdentity,
+): AsyncGenerator<BundleSection> {
+  for (const table of schema.tables) {
+    const copy = copyJsonLines(session, rowsAsJson(schema, table, tenant.id));
+    yield { table: table.name, rows: copy.stream, expectedRows: copy.rowCount };
+  }
+}
+
+/** The tenant's rows of one table, each as the JSON that the format prescribes, in key order. */
+export function rowsAsJson(
+  schema: OpenSchema,
+  table: Table,
+  tenantKey: string,
+): RawBuilder<unknown> {
+  const columns = storedColumns(table);
+  const byName = new Map(columns.map((column) => [column.name, column]));
+  const order = keyOf(table).map((name) =>
+    byName.get(name)?.collatable === true
+      ? sql`${sql.id("l", name)} COLLATE "C"`
+      : sql.id("l", name),
+  );
+  return sql`
+    SELECT row_to_json(t) FROM (
+      SELECT ${sql.join(columns.map(encoded))}
+        FROM ${relation(table)} AS l
+       WHERE ${ownedBy(schema.catalog, schema.root, schema.ownership, table, "l", tenantKey)}
+       ORDER BY ${sql.join(order)}) AS t`;
+}
+
+function encoded(column: Column): RawBuilder<unknown> {
+  const value = sql.id("l", column.name);
+  return column.encoding.as === "value" ? value : sql`${value}::text AS ${sql.id(column.name)}`;
+}
+
+export async function countRows(
+  session: Session,
+  schema: OpenSchema,
+  tenant: TenantIdentity,
+): Promise<number> {
+  const counts = schema.tables.map(
+    (table) => sql`(SELECT count(*) FROM ${relation(table)} AS l
+      WHERE ${ownedBy(schema.catalog, schema.root, schema.ownership, table, "l", tenant.id)})`,
+  );
+  const { rows } = await sql<{ total: string }>`
+    SELECT ${sql.join(counts, sql` + `)} AS total`.execute(session.db);
+  return Number(rows[0]?.total ?? 0);
+}
+
+async function readMigrations(session: Session, schema: OpenSchema): Promise<readonly string[]> {
+  const { migrations } = schema.profile;
+  const table = migrations === undefined ? undefined : schema.catalog.tables.get(migrations.table);
+  if (migrations === undefined || table === undefined) return [];
+  const { rows } = await sql<{ name: string }>`
+    SELECT ${sql.id("m", migrations.column)}::text AS name
+      FROM ${relation(table)} AS m ORDER BY ${sql.id("m", migrations.column)}::text COLLATE "C"`.execute(
+    session.db,
+  );
+  return rows.map((row) => row.name);
+}

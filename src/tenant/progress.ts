@@ -1,0 +1,15 @@
+/** Hears how far an operation has come; the command line shows it. */
+export interface ProgressListener {
+  /** True when counting first is worth it, because a bar with a time left is shown. */
+  readonly wantsTotal: boolean;
+  start(totalRows: number): void;
+  advance(step: string, rows: number): void;
+  stop(): void;
+}
+
+export const noProgress: ProgressListener = {
+  wantsTotal: false,
+  start: () => undefined,
+  advance: () => undefined,
+  stop: () => undefined,
+};

@@ -1,0 +1,78 @@
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { once } from "node:events";
+import { buffer, text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+
+const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+export interface CommandOptions {
+  /** `DATABASE_URL` of the command; without it the variable is absent. */
+  readonly url?: string;
+  /** Further variables. Of our own environment the command gets PATH and HOME, nothing else. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** What it reads on its standard input, which is empty by default. */
+  readonly input?: string | Uint8Array;
+  /** The working folder; the project's root by default. */
+  readonly cwd?: string;
+  /** It is killed after this time, and the promise rejects; 120,000 by default. */
+  readonly timeoutMs?: number;
+}
+
+export interface CommandResult {
+  /** The exit code, or null when a signal ended the command. */
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: Buffer;
+  readonly stderr: string;
+}
+
+/** Starts `pgtenant` as an operator would, with pipes for its three streams. */
+export function spawnPgtenant(
+  args: readonly string[],
+  options: Pick<CommandOptions, "url" | "env" | "cwd"> = {},
+): ChildProcessWithoutNullStreams {
+  const { PATH = "", HOME = "" } = process.env;
+  return spawn(process.execPath, [main, ...args], {
+    cwd: options.cwd ?? root,
+    env: {
+      PATH,
+      HOME,
+      ...(options.url === undefined ? {} : { DATABASE_URL: options.url }),
+      ...options.env,
+    },
+  });
+}
+
+/**
+ * Runs `pgtenant` to its end and returns what came out of it, whatever its exit code.
+ *
+ * @throws Error when it takes longer than `timeoutMs`, with what it has written to stderr
+ */
+export async function pgtenant(
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<CommandResult> {
+  const timeoutMs = options.timeoutMs ?? 120_000;
+  const child = spawnPgtenant(args, options);
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    child.kill("SIGKILL");
+  }, timeoutMs);
+  child.stdin.on("error", () => {}); // it may end without reading its input
+  child.stdin.end(options.input);
+  try {
+    const [stdout, stderr] = await Promise.all([
+      buffer(child.stdout),
+      text(child.stderr),
+      once(child, "close"),
+    ]);
+    if (timedOut) {
+      throw new Error(`pgtenant ${args.join(" ")} took longer than ${timeoutMs} ms:\n${stderr}`);
+    }
+    return { code: child.exitCode, signal: child.signalCode, stdout, stderr };
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,76 @@
+import type { LeftOut, TenantIdentity } from "../bundle/format.ts";
+import type { ProgressListener } from "./progress.ts";
+
+/**
+ * `missing` inserts what is absent and touches nothing else; `overwrite` also sets rows that
+ * differ to the bundle's; `replace` also deletes the tenant's rows that the bundle lacks.
+ */
+export type ImportMode = "missing" | "overwrite" | "replace";
+
+export interface ImportOptions {
+  /** How messages call the bundle: its path in quotes, or `the standard input`. */
+  readonly name: string;
+  readonly mode: ImportMode;
+  /** Plan, and apply nothing. */
+  readonly dryRun: boolean;
+  /** Overwriting and deleting need the operator's word. */
+  readonly confirmed: boolean;
+  /** By `table.column`: the value for a NOT NULL column that has none in the bundle. */
+  readonly set: ReadonlyMap<string, string>;
+  /** Tables, or `table.column`s, of the bundle that the target lacks and that may be dropped. */
+  readonly leaveOut: readonly string[];
+  readonly disableTriggers: boolean;
+  readonly maxRowBytes: number;
+  readonly progress: ProgressListener;
+  /** Called when the bundle is staged and the plan is known, before it is applied. */
+  readonly onPlan?: (plan: ImportPlan) => void;
+}
+
+/** What an import will do; the same object is previewed and applied. */
+export interface ImportPlan {
+  readonly tenant: TenantIdentity;
+  readonly mode: ImportMode;
+  readonly tables: readonly TablePlan[];
+  readonly sequences: readonly SequenceMove[];
+  /** Adapted, kept or noteworthy rows and columns, each with its reason. */
+  readonly notes: readonly PlanNote[];
+  readonly leftOut: readonly LeftOut[];
+  readonly warnings: readonly string[];
+}
+
+/** Numbers of rows. */
+export interface TablePlan {
+  readonly table: string;
+  readonly inBundle: number;
+  readonly insert: number;
+  readonly update: number;
+  /** Rows that only get back a reference which the deletion of its target had cleared. */
+  readonly relink: number;
+  readonly delete: number;
+  readonly unchanged: number;
+  /** Rows that differ from the bundle's and stay as they are. */
+  readonly keep: number;
+}
+
+export interface SequenceMove {
+  readonly sequence: string;
+  /** The value last drawn, null if none was yet. */
+  readonly from: string | null;
+  readonly to: string;
+}
+
+export interface PlanNote {
+  readonly kind: "stays-revoked" | "append-only" | "still-referenced" | "credentials" | "set" | "kept";
+  readonly table: string;
+  /** `(id)=(42)`; absent for a note about the whole table. */
+  readonly row?: string;
+  readonly reason: string;
+}
+
+export interface ImportResult {
+  readonly plan: ImportPlan;
+  /** False for a dry run, and when there was nothing to do. */
+  readonly applied: boolean;
+  readonly rowsInBundle: number;
+  readonly seconds: number;
+}

@@ -16,9 +16,6 @@ import { findTenant } from "../../src/tenant/find-tenant.ts";
 import { type OpenSchema, openSchema, type SchemaOptions } from "../../src/tenant/open-schema.ts";
 import { noProgress } from "../../src/tenant/progress.ts";
 
-/** The profile of the schema in `fixtures/other`, as `--profile` takes it. */
-export const otherProfile = new URL("../../fixtures/other/profile.json", import.meta.url).pathname;
-
 /** Connects to a test database and classifies its tables, as every command begins. */
 export function withTenantSchema<T>(
   databaseUrl: string,

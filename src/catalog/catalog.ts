@@ -33,7 +33,7 @@ export interface Column {
   readonly name: string;
   /** As `format_type` prints it, with length or precision: `character(2)`. */
   readonly type: string;
-  /** The same without length or precision: `character`. */
+  /** The same without length or precision: `bpchar`. */
   readonly plainType: string;
   readonly notNull: boolean;
   /** Its values sort by a collation, which differs between databases. */
@@ -76,6 +76,8 @@ export interface UniqueIndex {
   readonly expressions: readonly string[];
   /** The column names, if the index has no expressions; in the order of `expressions`. */
   readonly columns: readonly string[] | undefined;
+  /** Every column that the index's columns, expressions and condition read. */
+  readonly dependsOn: readonly string[];
   /** SQL of a partial index's condition. */
   readonly predicate: string | undefined;
   readonly nullsNotDistinct: boolean;
@@ -101,12 +103,16 @@ export interface ForeignKey {
 
 export interface CheckConstraint {
   readonly name: string;
+  /** The columns that the expression reads. */
+  readonly columns: readonly string[];
   readonly expression: string;
 }
 
 /** A user trigger that fires in an ordinary session. */
 export interface Trigger {
   readonly name: string;
+  /** Enabled with ENABLE ALWAYS. */
+  readonly always: boolean;
   readonly onInsert: boolean;
   readonly onUpdate: boolean;
   readonly onDelete: boolean;
@@ -118,6 +124,8 @@ export interface OwnedSequence {
   readonly relation: string;
   readonly column: string;
   readonly increment: bigint;
+  /** The last value it can give, in its direction. */
+  readonly limit: bigint;
 }
 
 export function columnOf(table: Table, name: string): Column | undefined {

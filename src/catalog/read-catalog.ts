@@ -67,6 +67,7 @@ async function read(session: Session): Promise<Catalog> {
           relation: s.relation,
           column: s.column,
           increment: BigInt(s.increment),
+          limit: BigInt(s.limit),
         }),
       ),
       storage: row.storage,
@@ -114,6 +115,7 @@ function toUniqueIndex(row: UniqueIndexRow): UniqueIndex {
     primary: row.is_primary,
     expressions: row.expressions,
     columns: row.has_expressions ? undefined : row.columns,
+    dependsOn: row.depends_on,
     predicate: row.predicate ?? undefined,
     nullsNotDistinct: row.nulls_not_distinct,
     deferrable: row.is_deferrable,
@@ -251,7 +253,7 @@ async function readColumns(session: Session, oids: readonly number[]): Promise<C
   const { rows } = await sql<ColumnRow>`
     SELECT a.attrelid AS table_oid, a.attname AS name, a.atttypid AS type_oid,
            format_type(a.atttypid, a.atttypmod) AS type,
-           format_type(a.atttypid, NULL) AS plain_type,
+           format_type(a.atttypid, -1) AS plain_type,
            a.attnotnull AS not_null, a.attcollation <> 0 AS collatable, a.attidentity AS identity, a.attgenerated AS generated,
            pg_get_expr(d.adbin, d.adrelid) AS default_expression
       FROM pg_attribute a
@@ -270,6 +272,7 @@ interface UniqueIndexRow {
   has_expressions: boolean;
   expressions: string[];
   columns: string[];
+  depends_on: string[];
   predicate: string | null;
 }
 
@@ -290,6 +293,16 @@ async function readUniqueIndexes(
                    FROM unnest(i.indkey::int2[]) WITH ORDINALITY u (attnum, k)
                    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.attnum
                   WHERE u.k <= i.indnkeyatts ORDER BY u.k) AS columns,
+           ARRAY(SELECT DISTINCT a.attname::text
+                   FROM pg_attribute a
+                  WHERE a.attrelid = i.indrelid AND a.attnum > 0
+                    AND (a.attnum = ANY (i.indkey::int2[])
+                         OR EXISTS (SELECT FROM pg_depend d
+                                     WHERE d.classid = 'pg_class'::regclass
+                                       AND d.objid = i.indexrelid
+                                       AND d.refclassid = 'pg_class'::regclass
+                                       AND d.refobjid = i.indrelid
+                                       AND d.refobjsubid = a.attnum))) AS depends_on,
            pg_get_expr(i.indpred, i.indrelid) AS predicate
       FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
      WHERE i.indisunique AND i.indislive AND i.indrelid = ANY (${oids}::oid[])
@@ -341,7 +354,9 @@ async function readChecks(
   oids: readonly number[],
 ): Promise<({ table_oid: number } & CheckConstraint)[]> {
   const { rows } = await sql<{ table_oid: number } & CheckConstraint>`
-    SELECT conrelid AS table_oid, conname AS name, pg_get_expr(conbin, conrelid) AS expression
+    SELECT conrelid AS table_oid, conname AS name, pg_get_expr(conbin, conrelid) AS expression,
+           ARRAY(SELECT a.attname::text FROM pg_attribute a
+                  WHERE a.attrelid = conrelid AND a.attnum = ANY (conkey)) AS columns
       FROM pg_constraint
      WHERE contype = 'c' AND convalidated AND conrelid = ANY (${oids}::oid[])
      ORDER BY conrelid, conname COLLATE "C"`.execute(session.db);
@@ -354,7 +369,8 @@ async function readTriggers(
 ): Promise<({ table_oid: number } & Trigger)[]> {
   // tgtype is a bit set: 4 insert, 8 delete, 16 update, 32 truncate.
   const { rows } = await sql<{ table_oid: number } & Trigger>`
-    SELECT tgrelid AS table_oid, tgname AS name, tgtype & 4 <> 0 AS "onInsert",
+    SELECT tgrelid AS table_oid, tgname AS name, tgenabled = 'A' AS always,
+           tgtype & 4 <> 0 AS "onInsert",
            tgtype & 16 <> 0 AS "onUpdate", tgtype & 8 <> 0 AS "onDelete"
       FROM pg_trigger
      WHERE NOT tgisinternal AND tgenabled IN ('O' /*origin*/, 'A' /*always*/)
@@ -369,13 +385,15 @@ interface SequenceRow {
   schema: string;
   relation: string;
   increment: string;
+  limit: string;
 }
 
 async function readSequences(session: Session, oids: readonly number[]): Promise<SequenceRow[]> {
   // A column draws from a sequence through its default, or as an identity column.
   const { rows } = await sql<SequenceRow>`
     SELECT DISTINCT a.attrelid AS table_oid, a.attnum, a.attname AS column, n.nspname AS schema,
-           s.relname AS relation, q.seqincrement AS increment
+           s.relname AS relation, q.seqincrement AS increment,
+           CASE WHEN q.seqincrement > 0 THEN q.seqmax ELSE q.seqmin END AS limit
       FROM pg_attribute a
       LEFT JOIN pg_attrdef ad ON ad.adrelid = a.attrelid AND ad.adnum = a.attnum
       JOIN pg_depend d

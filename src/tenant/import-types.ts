@@ -54,13 +54,19 @@ export interface TablePlan {
 
 export interface SequenceMove {
   readonly sequence: string;
-  /** The value last drawn, null if none was yet. */
-  readonly from: string | null;
+  /** The value last drawn; before the first draw, one step ahead of the first. */
+  readonly from: string;
   readonly to: string;
 }
 
 export interface PlanNote {
-  readonly kind: "stays-revoked" | "append-only" | "still-referenced" | "credentials" | "set" | "kept";
+  readonly kind:
+    | "stays-revoked"
+    | "append-only"
+    | "still-referenced"
+    | "credentials"
+    | "set"
+    | "kept";
   readonly table: string;
   /** `(id)=(42)`; absent for a note about the whole table. */
   readonly row?: string;

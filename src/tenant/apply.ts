@@ -1,0 +1,164 @@
+import { type RawBuilder, sql } from "kysely";
+import { storedColumns } from "../catalog/catalog.ts";
+import { clearableColumns } from "../catalog/order.ts";
+import { relation } from "../catalog/ownership.ts";
+import { columnList, columnsEqual, conjunction } from "../postgres/identifiers.ts";
+import type { Session } from "../postgres/session.ts";
+import type { ImportPlan, TablePlan } from "./import-types.ts";
+import { isInserted } from "./matching.ts";
+import type { OpenSchema } from "./open-schema.ts";
+import { parkValues } from "./parking.ts";
+import type { WorkingPlan } from "./plan.ts";
+import { emptyTally, type Tally } from "./proof-of-writes.ts";
+import type { StagedBundle, StagedTable } from "./staging.ts";
+
+/**
+ * Writes what the plan says, inside the transaction it was made in.
+ *
+ * @returns the writes of every statement, by table
+ * @throws {Error} when a statement wrote other than planned
+ */
+export async function applyPlan(
+  session: Session,
+  schema: OpenSchema,
+  bundle: StagedBundle,
+  working: WorkingPlan,
+  onStep: (step: string) => void,
+): Promise<ReadonlyMap<string, Tally>> {
+  const { plan } = working;
+  const tallies = new Map<string, Tally>(
+    bundle.tables.map((staged) => [staged.table.name, emptyTally()]),
+  );
+  const run = async (
+    staged: StagedTable,
+    kind: keyof Tally,
+    expected: number,
+    statement: RawBuilder<unknown>,
+  ) => {
+    if (expected === 0) return;
+    onStep(`${kind} ${staged.table.name}`);
+    const { numAffectedRows } = await statement.execute(session.db);
+    const written = Number(numAffectedRows ?? 0n);
+    if (written !== expected) {
+      throw new Error(
+        `${kind} of ${staged.table.name} wrote ${written} rows instead of ${expected}`,
+      );
+    }
+    const tally = tallies.get(staged.table.name);
+    if (tally !== undefined) tally[kind] += written;
+  };
+  const insertAll = async () => {
+    for (const staged of bundle.tables) {
+      const { insert } = tablePlan(plan, staged);
+      await run(staged, "inserted", insert, insertStatement(schema, staged));
+    }
+    for (const staged of bundle.tables) {
+      const links = await countLinks(session, schema, staged, tablePlan(plan, staged));
+      await run(staged, "updated", links, linkStatement(schema, staged));
+    }
+  };
+  const updateAll = async () => {
+    for (const staged of bundle.tables) {
+      const { update, relink } = tablePlan(plan, staged);
+      await run(staged, "updated", update + relink, updateStatement(staged));
+    }
+  };
+  const deleteAll = async () => {
+    for (const staged of bundle.tables.toReversed()) {
+      await run(staged, "deleted", tablePlan(plan, staged).delete, deleteStatement(staged));
+    }
+  };
+  // References between rows of one cycle, and between rows that swap places, hold at the end.
+  await session.client.query("SET CONSTRAINTS ALL DEFERRED");
+  if (working.deletesFirst) await deleteAll();
+  for (const vacating of working.vacating) {
+    const parked = await parkValues(session, vacating);
+    const tally = tallies.get(vacating.staged.table.name);
+    if (tally !== undefined) tally.updated += parked;
+  }
+  await insertAll();
+  await updateAll();
+  if (!working.deletesFirst) await deleteAll();
+  await session.client.query("SET CONSTRAINTS ALL IMMEDIATE");
+  return tallies;
+}
+
+function tablePlan(plan: ImportPlan, staged: StagedTable): TablePlan {
+  const found = plan.tables.find((entry) => entry.table === staged.table.name);
+  if (found === undefined) throw new Error(`the plan lacks table ${staged.table.name}`);
+  return found;
+}
+
+/** Columns that are filled in after the rows they point to are there. */
+function linkedLaterColumns(schema: OpenSchema, staged: StagedTable): ReadonlySet<string> {
+  return new Set(
+    schema.linkedLater
+      .filter((key) => key.from === staged.table.name && key.source === "constraint")
+      .flatMap((key) => clearableColumns(staged.table, key))
+      .filter((column) => staged.present.has(column)),
+  );
+}
+
+function insertStatement(schema: OpenSchema, staged: StagedTable): RawBuilder<unknown> {
+  const later = linkedLaterColumns(schema, staged);
+  const names = staged.columns.map((column) => column.name);
+  const values = staged.columns.map((column) =>
+    later.has(column.name) ? sql`NULL::${sql.raw(column.type)}` : sql.id("s", column.name),
+  );
+  // Identity columns keep the values of the bundle.
+  const overriding = staged.table.columns.some((column) => column.identity !== undefined)
+    ? sql`OVERRIDING SYSTEM VALUE`
+    : sql``;
+  const { schema: schemaName, relation: name } = staged.table;
+  return sql`INSERT INTO ${sql.id(schemaName, name)} (${columnList(names)}) ${overriding}
+    SELECT ${sql.join(values)} FROM ${staged.stage} AS s WHERE ${isInserted(staged, "s")}`;
+}
+
+function linkCondition(schema: OpenSchema, staged: StagedTable): RawBuilder<boolean> {
+  const present = [...linkedLaterColumns(schema, staged)].map(
+    (name) => sql`${sql.id("s", name)} IS NOT NULL`,
+  );
+  return conjunction([sql`(${sql.join(present, sql` OR `)})`, isInserted(staged, "s")]);
+}
+
+async function countLinks(
+  session: Session,
+  schema: OpenSchema,
+  staged: StagedTable,
+  plan: TablePlan,
+): Promise<number> {
+  if (plan.insert === 0 || linkedLaterColumns(schema, staged).size === 0) return 0;
+  const { rows } = await sql<{ count: string }>`
+    SELECT count(*) AS count FROM ${staged.stage} AS s WHERE ${linkCondition(schema, staged)}`.execute(
+    session.db,
+  );
+  return Number(rows[0]?.count ?? 0);
+}
+
+function linkStatement(schema: OpenSchema, staged: StagedTable): RawBuilder<unknown> {
+  const later = [...linkedLaterColumns(schema, staged)];
+  return sql`UPDATE ${relation(staged.table)} AS l SET ${assignments(later)}
+    FROM ${staged.stage} AS s
+   WHERE ${columnsEqual("l", staged.key, "s")} AND ${linkCondition(schema, staged)}`;
+}
+
+function updateStatement(staged: StagedTable): RawBuilder<unknown> {
+  // An identity column GENERATED ALWAYS cannot be set; the read-back tells if it would have to be.
+  const names = storedColumns(staged.table)
+    .filter((column) => staged.present.has(column.name) && column.identity !== "always")
+    .map((column) => column.name)
+    .filter((name) => !staged.key.includes(name));
+  return sql`UPDATE ${relation(staged.table)} AS l SET ${assignments(names)}
+    FROM ${staged.stage} AS s JOIN ${staged.match} AS m ON ${columnsEqual("m", staged.key, "s")}
+   WHERE ${columnsEqual("l", staged.key, "s")}
+     AND m."pgtenant$action" IN ('update', 'relink')`;
+}
+
+function deleteStatement(staged: StagedTable): RawBuilder<unknown> {
+  return sql`DELETE FROM ${relation(staged.table)} AS l USING ${staged.extra} AS e
+    WHERE ${columnsEqual("l", staged.key, "e")}`;
+}
+
+function assignments(names: readonly string[]): RawBuilder<unknown> {
+  return sql.join(names.map((name) => sql`${sql.id(name)} = ${sql.id("s", name)}`));
+}

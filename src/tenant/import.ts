@@ -1,0 +1,135 @@
+import type { BundleHeader } from "../bundle/format.ts";
+import { AppError, ExitCode } from "../errors.ts";
+import { type Session, withTransaction } from "../postgres/session.ts";
+import { SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
+import { applyPlan } from "./apply.ts";
+import type { ImportOptions, ImportResult } from "./import-types.ts";
+import type { OpenSchema } from "./open-schema.ts";
+import { isDestructive, isEmpty, makePlan, type WorkingPlan } from "./plan.ts";
+import { countWrites, readBack, refuseUnplannedWrites } from "./proof-of-writes.ts";
+import { moveSequences } from "./sequences.ts";
+import { openBundle, type StagedBundle, stageBundle } from "./staging.ts";
+import { withTenantLock } from "./tenant-lock.ts";
+import { firingTriggers, refuseTriggers, withoutTriggers } from "./triggers.ts";
+
+/**
+ * Puts a bundle's rows back. The bundle is staged in temporary tables and proved as a whole;
+ * then, in one transaction, the plan is made, applied, and read back before COMMIT. Until that
+ * COMMIT no row of any table has changed, whatever ends the program.
+ *
+ * @throws {AppError} exit 3 for a bundle that is not whole and valid; 4 when it would leave its
+ *   tenant, collides with live rows, or lacks a confirmation; 5 when the tenant is locked; 7
+ *   when the database fails
+ */
+export async function importBundle(
+  session: Session,
+  schema: OpenSchema,
+  source: AsyncIterable<Uint8Array>,
+  options: ImportOptions,
+): Promise<ImportResult> {
+  const started = performance.now();
+  const { header, parts } = await openBundle(source, options);
+  requireProfile(schema, header, options);
+  const run = async () => {
+    await session.client.query("SET temp_buffers = '64MB'").catch(() => undefined);
+    await session.client.query("SET work_mem = '64MB'");
+    const bundle = await stageBundle(session, schema, parts, header, options);
+    const { working, applied } = await planAndApply(session, schema, bundle, options);
+    options.progress.stop();
+    return {
+      plan: working.plan,
+      applied,
+      rowsInBundle: bundle.rows,
+      seconds: (performance.now() - started) / 1000,
+    };
+  };
+  return options.dryRun ? run() : withTenantLock(session, header.tenant, run);
+}
+
+async function planAndApply(
+  session: Session,
+  schema: OpenSchema,
+  bundle: StagedBundle,
+  options: ImportOptions,
+): Promise<{ working: WorkingPlan; applied: boolean }> {
+  try {
+    return await withTransaction(session, "REPEATABLE READ", async () => {
+      await session.client.query("SET LOCAL lock_timeout = '10s'");
+      options.progress.advance("planning", 0);
+      const working = await makePlan(session, schema, bundle, options.mode);
+      options.onPlan?.(working.plan);
+      if (options.dryRun || isEmpty(working.plan)) return { working, applied: false };
+      if (isDestructive(working.plan) && !options.confirmed) throw unconfirmed(working);
+      const firing = firingTriggers(bundle, working.plan);
+      refuseTriggers(firing, options.disableTriggers);
+      await withoutTriggers(session, firing, () =>
+        write(session, schema, bundle, working, options),
+      );
+      await moveSequences(session, bundle);
+      return { working, applied: true };
+    });
+  } catch (error) {
+    throw constraintError(error);
+  }
+}
+
+async function write(
+  session: Session,
+  schema: OpenSchema,
+  bundle: StagedBundle,
+  working: WorkingPlan,
+  options: ImportOptions,
+): Promise<void> {
+  const before = await countWrites(session, schema);
+  const planned = await applyPlan(session, schema, bundle, working, (step) =>
+    options.progress.advance(step, 0),
+  );
+  options.progress.advance("reading back", 0);
+  await readBack(session, bundle);
+  const after = await countWrites(session, schema);
+  if (before !== undefined && after !== undefined) refuseUnplannedWrites(before, after, planned);
+}
+
+function requireProfile(schema: OpenSchema, header: BundleHeader, options: ImportOptions): void {
+  const { name, version } = schema.profile;
+  if (header.profile.name === name && header.profile.version <= version) return;
+  throw new AppError(
+    "other-profile",
+    ExitCode.usage,
+    `${options.name} was made with profile "${header.profile.name}" version ${header.profile.version}, this is profile "${name}" version ${version}`,
+    { hint: "Give the profile that the bundle was exported with: --profile FILE." },
+  );
+}
+
+function unconfirmed(working: WorkingPlan): AppError {
+  const sum = (pick: (table: WorkingPlan["plan"]["tables"][number]) => number) =>
+    working.plan.tables.reduce((total, table) => total + pick(table), 0);
+  return new AppError(
+    "confirmation-missing",
+    ExitCode.refused,
+    `this would change ${sum((t) => t.update)} and delete ${sum((t) => t.delete)} existing row(s); nothing was written`,
+    { hint: "Look at the plan, then add --yes.", data: { plan: working.plan } },
+  );
+}
+
+/** What only the moment of writing can show: another session was faster, or a rule unseen. */
+function constraintError(error: unknown): unknown {
+  const state = sqlStateOf(error);
+  const known = [
+    SqlState.uniqueViolation,
+    SqlState.exclusionViolation,
+    SqlState.foreignKeyViolation,
+    SqlState.checkViolation,
+    SqlState.notNullViolation,
+  ] as const;
+  if (!(error instanceof Error) || !known.some((code) => code === state)) return error;
+  return new AppError(
+    "constraint-violated",
+    ExitCode.refused,
+    `the database refused a row: ${error.message}; nothing was written`,
+    {
+      cause: error,
+      hint: "If another session wrote to this tenant meanwhile, run the command again; else the target's rules differ from the source's.",
+    },
+  );
+}

@@ -1,0 +1,75 @@
+import { type RawBuilder, sql } from "kysely";
+import { type Column, columnOf, type UniqueIndex } from "../catalog/catalog.ts";
+import { relation } from "../catalog/ownership.ts";
+import { AppError, ExitCode } from "../errors.ts";
+import { columnsEqual } from "../postgres/identifiers.ts";
+import type { Session } from "../postgres/session.ts";
+import type { StagedTable } from "./staging.ts";
+import type { Vacating } from "./unique-proof.ts";
+
+/**
+ * Gives every row that will be updated a value of its own in a unique index, so that values
+ * can change places between rows: the first of the two steps.
+ *
+ * @returns the number of rows
+ * @throws {AppError} exit 4 when no column of the index can hold such a value
+ */
+export async function parkValues(session: Session, { staged, index }: Vacating): Promise<number> {
+  const parked = parkingValue(staged, index);
+  if (parked === undefined) {
+    throw new AppError(
+      "cannot-swap",
+      ExitCode.refused,
+      `rows of "${staged.table.name}" exchange values of the unique index "${index.name}", and none of its columns can hold a value in between`,
+      { hint: "Change one of the rows by hand first, then import again." },
+    );
+  }
+  const { numAffectedRows } = await sql`
+    UPDATE ${relation(staged.table)} AS l SET ${sql.id(parked.column)} = ${parked.value}
+      FROM ${staged.match} AS m
+     WHERE ${columnsEqual("l", staged.key, "m")} AND m."pgtenant$action" = 'update'`.execute(
+    session.db,
+  );
+  return Number(numAffectedRows ?? 0n);
+}
+
+function parkingValue(
+  staged: StagedTable,
+  index: UniqueIndex,
+): { column: string; value: RawBuilder<unknown> } | undefined {
+  const referring = new Set(staged.table.foreignKeys.flatMap((key) => key.columns));
+  const candidates = (index.columns ?? index.dependsOn)
+    .filter((name) => !referring.has(name) && !staged.key.includes(name))
+    .flatMap((name) => columnOf(staged.table, name) ?? []);
+  const nullable = candidates.find((column) => !column.notNull && !index.nullsNotDistinct);
+  if (nullable !== undefined && index.columns !== undefined) {
+    return { column: nullable.name, value: sql`NULL` };
+  }
+  for (const column of candidates) {
+    const value = ownValue(column);
+    if (value !== undefined) return { column: column.name, value };
+  }
+  return undefined;
+}
+
+/** A value that no other row has, for types where one can be made. */
+function ownValue(column: Column): RawBuilder<unknown> | undefined {
+  if (column.encoding.as !== "value" || column.type !== column.plainType) return undefined;
+  switch (column.encoding.shape) {
+    case "uuid":
+      return sql`gen_random_uuid()`;
+    case "string":
+      return column.plainType === "text" || column.plainType === "character varying"
+        ? sql`'pgtenant ' || gen_random_uuid()`
+        : undefined;
+    // Negative, so that it meets no number in use; the low bits of a random uuid.
+    case "int64":
+      return sql`-abs(('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint) - 1`;
+    case "int32":
+      return sql`-abs(('x' || right(gen_random_uuid()::text, 7))::bit(28)::integer) - 1`;
+    case "number":
+      return sql`-abs(('x' || right(gen_random_uuid()::text, 12))::bit(48)::bigint) - 0.5`;
+    default:
+      return undefined;
+  }
+}

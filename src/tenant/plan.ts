@@ -1,0 +1,120 @@
+import { sql } from "kysely";
+import type { Session } from "../postgres/session.ts";
+import { proveBoundary } from "./boundary-proof.ts";
+import { type Conflict, refuseConflicts } from "./conflicts.ts";
+import type { ImportMode, ImportPlan, PlanNote, TablePlan } from "./import-types.ts";
+import { isInserted, keepOneWayColumns, matchLiveRows } from "./matching.ts";
+import type { OpenSchema } from "./open-schema.ts";
+import { findExtraRows } from "./replace.ts";
+import { planSequences } from "./sequences.ts";
+import type { StagedBundle, StagedTable } from "./staging.ts";
+import { proveUniqueness, type Vacating } from "./unique-proof.ts";
+import { proveValues } from "./value-proof.ts";
+
+/** A plan with what its application needs to know beyond what people are shown. */
+export interface WorkingPlan {
+  readonly plan: ImportPlan;
+  readonly deletesFirst: boolean;
+  readonly vacating: readonly Vacating[];
+}
+
+/**
+ * Compares the staged bundle with the live rows of this transaction's snapshot and decides what
+ * happens to each row. Everything that stands against the import is collected first.
+ *
+ * @throws {AppError} exit 3 or 4, naming every row that cannot be written
+ */
+export async function makePlan(
+  session: Session,
+  schema: OpenSchema,
+  bundle: StagedBundle,
+  mode: ImportMode,
+): Promise<WorkingPlan> {
+  const notes: PlanNote[] = [];
+  if (mode !== "missing") notes.push(...(await keepOneWayColumns(session, schema, bundle)));
+  await matchLiveRows(session, schema, bundle, mode);
+  const replace = await findExtraRows(session, schema, bundle, mode === "replace");
+  notes.push(...replace.notes);
+  const conflicts: Conflict[] = [...(await proveBoundary(session, schema, bundle))];
+  // Rows outside of the tenant would only repeat themselves in the proofs below.
+  refuseConflicts(conflicts);
+  conflicts.push(...(await proveValues(session, bundle)));
+  const unique = await proveUniqueness(session, schema, bundle, replace.deletesFirst);
+  conflicts.push(...unique.conflicts);
+  refuseConflicts(conflicts);
+  const tables: TablePlan[] = [];
+  for (const staged of bundle.tables) {
+    tables.push(await countActions(session, staged));
+    notes.push(...(await noteCredentials(session, schema, staged)));
+  }
+  return {
+    plan: {
+      tenant: bundle.header.tenant,
+      mode,
+      tables,
+      sequences: await planSequences(session, bundle),
+      notes,
+      leftOut: bundle.leftOut,
+      warnings: schema.warnings,
+    },
+    deletesFirst: replace.deletesFirst,
+    vacating: unique.vacating,
+  };
+}
+
+/** True when applying the plan would write nothing. */
+export function isEmpty(plan: ImportPlan): boolean {
+  return (
+    plan.sequences.length === 0 &&
+    plan.tables.every((t) => t.insert + t.update + t.relink + t.delete === 0)
+  );
+}
+
+/** True when applying the plan changes or deletes rows that exist. */
+export function isDestructive(plan: ImportPlan): boolean {
+  return plan.tables.some((table) => table.update + table.delete > 0);
+}
+
+async function countActions(session: Session, staged: StagedTable): Promise<TablePlan> {
+  const { rows } = await sql<{ action: string; count: string }>`
+    SELECT "pgtenant$action" AS action, count(*) AS count FROM ${staged.match} GROUP BY 1
+     UNION ALL SELECT 'delete', count(*) FROM ${staged.extra}`.execute(session.db);
+  const of = (action: string) => Number(rows.find((row) => row.action === action)?.count ?? 0);
+  const matched = rows.filter((row) => row.action !== "delete");
+  return {
+    table: staged.table.name,
+    inBundle: staged.rows,
+    insert: staged.rows - matched.reduce((sum, row) => sum + Number(row.count), 0),
+    update: of("update"),
+    relink: of("relink"),
+    delete: of("delete"),
+    unchanged: of("same"),
+    keep: of("keep"),
+  };
+}
+
+/** Credentials that were revoked and then deleted cannot be told from those merely deleted. */
+async function noteCredentials(
+  session: Session,
+  schema: OpenSchema,
+  staged: StagedTable,
+): Promise<readonly PlanNote[]> {
+  const secrets = schema.profile.secrets[staged.table.name] ?? [];
+  const oneWay = (schema.profile.oneWay[staged.table.name] ?? []).filter((c) =>
+    staged.present.has(c),
+  );
+  if (secrets.length === 0 || oneWay.length === 0) return [];
+  const valid = oneWay.map((column) => sql`${sql.id("s", column)} IS NULL`);
+  const { rows } = await sql<{ count: string }>`
+    SELECT count(*) AS count FROM ${staged.stage} AS s
+     WHERE ${sql.join(valid, sql` AND `)} AND ${isInserted(staged, "s")}`.execute(session.db);
+  const count = Number(rows[0]?.count ?? 0);
+  if (count === 0) return [];
+  return [
+    {
+      kind: "credentials",
+      table: staged.table.name,
+      reason: `${count} row(s) come back as valid credentials (${oneWay.join(", ")} empty); if any was revoked before it was deleted, revoke it again`,
+    },
+  ];
+}

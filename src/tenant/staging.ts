@@ -1,0 +1,403 @@
+import { type RawBuilder, sql } from "kysely";
+import type { BundleHeader, LeftOut } from "../bundle/format.ts";
+import { type BundlePart, readBundle } from "../bundle/reader.ts";
+import type { RowValidator } from "../bundle/row-validator.ts";
+import { createRowValidator } from "../bundle/row-validator.ts";
+import type { Column, Table } from "../catalog/catalog.ts";
+import { AppError, ExitCode } from "../errors.ts";
+import type { Session } from "../postgres/session.ts";
+import { isDataException, SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
+import { keyOf } from "../profile/classify.ts";
+import type { ImportOptions } from "./import-types.ts";
+import type { OpenSchema } from "./open-schema.ts";
+import { rowKeyText } from "./row-key.ts";
+import { matchColumns, type TargetMatch } from "./target-match.ts";
+
+/** A table of the bundle whose rows lie typed in a temporary table. */
+export interface StagedTable {
+  readonly table: Table;
+  readonly key: readonly string[];
+  /** The columns that are restored: those of both sides, and those set on the command line. */
+  readonly columns: readonly Column[];
+  /** Every column of the staged rows: `columns`, and generated ones where all is there. */
+  readonly present: ReadonlySet<string>;
+  /** Columns that the target declares NOT NULL and the bundle does not. */
+  readonly mayBeNull: readonly Column[];
+  readonly rows: number;
+  /** The temporary tables: staged rows, their live counterparts, live rows to delete. */
+  readonly stage: RawBuilder<unknown>;
+  readonly match: RawBuilder<unknown>;
+  readonly extra: RawBuilder<unknown>;
+}
+
+export interface StagedBundle {
+  readonly header: BundleHeader;
+  /** In the target's order, parents first. */
+  readonly tables: readonly StagedTable[];
+  readonly rows: number;
+  readonly leftOut: readonly LeftOut[];
+}
+
+/** Holds a value that a shorter type of the target would cut or round. */
+export const cutColumn = "pgtenant$cut";
+
+/**
+ * Reads a whole bundle into typed temporary tables of the session, validating every row on
+ * its way. When it returns, the trailer has been seen and every hash was right; no other table
+ * has been touched.
+ *
+ * @param onHeader called before the first row, to lock the tenant
+ * @throws {AppError} exit 3 for a bundle that is not whole or a row that is not valid, 4 when
+ *   the target has no place for a value
+ */
+export async function stageBundle(
+  session: Session,
+  schema: OpenSchema,
+  parts: AsyncGenerator<BundlePart>,
+  header: BundleHeader,
+  options: ImportOptions,
+): Promise<StagedBundle> {
+  const matches = matchColumns(schema, header, options);
+  const stagings = new Map<string, Staging>();
+  let rows = 0;
+  for await (const part of parts) {
+    if (part.kind === "table") {
+      const match = matches.get(part.table.name);
+      if (match === undefined) throw new Error(`no match for table ${part.table.name}`);
+      const staging = new Staging(session, match, stagings.size, options.maxRowBytes);
+      await staging.create();
+      stagings.set(part.table.name, staging);
+    } else if (part.kind === "rows") {
+      await stagings.get(part.table.name)?.add(part.bytes, part.firstRow);
+      rows += part.count;
+      options.progress.advance(`staging ${part.table.name}`, part.count);
+    } else if (part.kind === "end") {
+      await stagings.get(part.end.table)?.settle();
+    }
+  }
+  refuseHomeless([...stagings.values()], options);
+  const tables: StagedTable[] = [];
+  for (const table of schema.tables) {
+    const staged = await stagings.get(table.name)?.finish();
+    if (staged !== undefined) tables.push(staged);
+  }
+  return {
+    header,
+    tables,
+    rows,
+    leftOut: [...stagings.values()].flatMap((staging) => staging.match.leftOut),
+  };
+}
+
+/** Opens a bundle far enough to know its header. */
+export async function openBundle(
+  source: AsyncIterable<Uint8Array>,
+  options: ImportOptions,
+): Promise<{ header: BundleHeader; parts: AsyncGenerator<BundlePart> }> {
+  const parts = readBundle(source, { name: options.name, maxRowBytes: options.maxRowBytes });
+  const first = await parts.next();
+  if (first.done === true || first.value.kind !== "header") {
+    throw new AppError(
+      "incomplete-bundle",
+      ExitCode.invalidInput,
+      `${options.name} has no header`,
+      {
+        hint: "Take another copy of the bundle.",
+      },
+    );
+  }
+  return { header: first.value.header, parts };
+}
+
+const lineFeed = 0x0a;
+const comma = 0x2c;
+
+class Staging {
+  readonly match: TargetMatch;
+  /** Columns of the bundle that the target lacks, and the first row with a value in each. */
+  readonly homeless = new Map<string, number>();
+  readonly #session: Session;
+  readonly #index: number;
+  readonly #validator: RowValidator;
+  /** The statement that is under way while the next batch is read and validated. */
+  #pending: Promise<void> = Promise.resolve();
+  #rows = 0;
+
+  constructor(session: Session, match: TargetMatch, index: number, maxRowBytes: number) {
+    this.match = match;
+    this.#session = session;
+    this.#index = index;
+    this.#validator = createRowValidator(match.source.name, match.rowSchema, maxRowBytes);
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  async create(): Promise<void> {
+    const { target } = this.match;
+    if (target === undefined) return;
+    const columns = this.match.columns.map(
+      ({ column }) => sql`${sql.id(column.name)} ${sql.raw(column.type)}`,
+    );
+    if (this.match.columns.some(({ column }) => canCut(column))) {
+      columns.push(sql`${sql.id(cutColumn)} boolean`);
+    }
+    for (const column of this.#generatedColumns()) {
+      columns.push(
+        sql`${sql.id(column.name)} ${sql.raw(column.type)}
+            GENERATED ALWAYS AS (${sql.raw(column.generatedAs ?? "NULL")}) STORED`,
+      );
+    }
+    // A session may import more than once.
+    for (const prefix of ["s", "m", "e"]) {
+      await sql`DROP TABLE IF EXISTS pg_temp.${sql.id(this.#name(prefix))}`.execute(
+        this.#session.db,
+      );
+    }
+    await sql`CREATE TEMPORARY TABLE ${sql.id(this.#name("s"))} (${sql.join(columns)})`.execute(
+      this.#session.db,
+    );
+  }
+
+  /** Staged too, so that unique indexes over them can be proved; if all they need is there. */
+  #generatedColumns(): readonly Column[] {
+    const { target, columns } = this.match;
+    if (target === undefined) return [];
+    const generated = target.columns.filter((column) => column.generatedAs !== undefined);
+    return columns.length + generated.length === target.columns.length ? generated : [];
+  }
+
+  async add(bytes: Buffer, firstRow: number): Promise<void> {
+    const { dropped } = this.match;
+    this.#rows += this.#validator.check(
+      bytes,
+      firstRow,
+      dropped.length === 0
+        ? undefined
+        : (row, number) => {
+            for (const name of dropped) {
+              if (row[name] !== null && !this.homeless.has(name)) this.homeless.set(name, number);
+            }
+          },
+    );
+    await this.#pending;
+    if (this.match.target === undefined) return;
+    const pending = this.#insert(bytes, firstRow);
+    // It is awaited with the next batch; until then a failure must not count as unhandled.
+    pending.catch(() => undefined);
+    this.#pending = pending;
+  }
+
+  async settle(): Promise<void> {
+    await this.#pending;
+  }
+
+  async #insert(bytes: Buffer, firstRow: number): Promise<void> {
+    try {
+      await this.#insertLines(bytes);
+    } catch (error) {
+      if (!isBadValue(error)) throw error;
+      throw await this.#nameBadRow(bytes, firstRow, error);
+    }
+  }
+
+  /** The lines become the elements of one JSON array, which the server expands. */
+  async #insertLines(bytes: Buffer): Promise<void> {
+    const array = Buffer.allocUnsafe(bytes.length + 1);
+    array[0] = 0x5b; /* [ */
+    bytes.copy(array, 1);
+    for (let at = array.indexOf(lineFeed); at >= 0; at = array.indexOf(lineFeed, at + 1)) {
+      array[at] = comma;
+    }
+    array[array.length - 1] = 0x5d; /* ] */
+    await this.#session.client.query({ text: this.#insertStatement(), values: [array] });
+  }
+
+  #insertStatement(): string {
+    const { columns } = this.match;
+    const record = columns
+      .filter(({ inBundle }) => inBundle)
+      .map(({ column }) => sql`${sql.id(column.name)} ${sql.raw(recordType(column))}`);
+    const names = columns.map(({ column }) => sql.id(column.name));
+    const values = columns.map(({ column, inBundle, setTo }) => {
+      const value = inBundle ? typedValue(column) : undefined;
+      if (setTo === undefined) return value ?? sql`NULL`;
+      const set = sql`${sql.lit(setTo)}::${sql.raw(column.type)}`;
+      return value === undefined ? set : sql`coalesce(${value}, ${set})`;
+    });
+    const cuts = columns.filter((c) => c.inBundle && canCut(c.column)).map((c) => isCut(c.column));
+    if (this.match.columns.some(({ column }) => canCut(column))) {
+      names.push(sql.id(cutColumn));
+      values.push(cuts.length === 0 ? sql`FALSE` : sql`(${sql.join(cuts, sql` OR `)})`);
+    }
+    return sql`INSERT INTO pg_temp.${sql.id(this.#name("s"))} (${sql.join(names)})
+      SELECT ${sql.join(values)} FROM json_to_recordset($1::json) AS r (${sql.join(record)})`.compile(
+      this.#session.db,
+    ).sql;
+  }
+
+  /** Halves the batch until the row is found that the server does not take. */
+  async #nameBadRow(bytes: Buffer, firstRow: number, error: unknown): Promise<AppError> {
+    let lines = splitLines(bytes);
+    let first = firstRow;
+    let last = error;
+    while (lines.length > 1) {
+      const half = lines.slice(0, Math.ceil(lines.length / 2));
+      try {
+        await this.#insertLines(Buffer.concat(half));
+        first += half.length;
+        lines = lines.slice(half.length);
+      } catch (failure) {
+        if (!isBadValue(failure)) throw failure;
+        last = failure;
+        lines = half;
+      }
+    }
+    const reason = last instanceof Error ? last.message.slice(0, 200) : "";
+    return new AppError(
+      "invalid-row",
+      ExitCode.invalidInput,
+      `row ${first} of table "${this.match.source.name}" is invalid: ${reason}`,
+      {
+        cause: last,
+        hint: "The database does not take this value. If this bundle was edited by hand, export it again.",
+        data: { table: this.match.source.name, row: first },
+      },
+    );
+  }
+
+  async finish(): Promise<StagedTable | undefined> {
+    const { target } = this.match;
+    if (target === undefined) return undefined;
+    const key = keyOf(target);
+    const stage = sql`pg_temp.${sql.id(this.#name("s"))}`;
+    await this.#requireUniqueKey(stage, key);
+    await sql`ANALYZE ${stage}`.execute(this.#session.db);
+    return {
+      table: target,
+      key,
+      columns: this.match.columns.map(({ column }) => column),
+      present: new Set(
+        [...this.match.columns.map((c) => c.column), ...this.#generatedColumns()].map(
+          (column) => column.name,
+        ),
+      ),
+      mayBeNull: this.match.columns.filter((c) => c.mayBeNull).map((c) => c.column),
+      rows: this.#rows,
+      stage,
+      match: sql`pg_temp.${sql.id(this.#name("m"))}`,
+      extra: sql`pg_temp.${sql.id(this.#name("e"))}`,
+    };
+  }
+
+  async #requireUniqueKey(stage: RawBuilder<unknown>, key: readonly string[]): Promise<void> {
+    try {
+      await sql`ALTER TABLE ${stage} ADD PRIMARY KEY (${sql.join(key.map((k) => sql.id(k)))})`.execute(
+        this.#session.db,
+      );
+    } catch (error) {
+      if (sqlStateOf(error) !== SqlState.uniqueViolation) throw error;
+      const { rows } = await sql<{ key: string }>`
+        SELECT ${rowKeyText("s", key)} AS key FROM ${stage} AS s
+         GROUP BY ${sql.join(key.map((k) => sql.id("s", k)))} HAVING count(*) > 1 LIMIT 1000`.execute(
+        this.#session.db,
+      );
+      throw new AppError(
+        "duplicate-row",
+        ExitCode.invalidInput,
+        `table "${this.match.source.name}" of the bundle holds ${rows.length} row(s) more than once, such as ${rows[0]?.key ?? ""}`,
+        {
+          hint: "No export writes a row twice; take another copy of the bundle.",
+          details: rows.map((row) => `${this.match.source.name} ${row.key}`),
+        },
+      );
+    }
+  }
+
+  #name(prefix: string): string {
+    return `pgtenant_${prefix}${this.#index}`;
+  }
+}
+
+function splitLines(bytes: Buffer): Buffer[] {
+  const lines: Buffer[] = [];
+  for (let start = 0; start < bytes.length; ) {
+    const end = bytes.indexOf(lineFeed, start) + 1;
+    lines.push(bytes.subarray(start, end));
+    start = end;
+  }
+  return lines;
+}
+
+function isBadValue(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return isDataException(state) || state === SqlState.checkViolation;
+}
+
+/** The type in which json_to_recordset hands a value over, before it is cast to the column's. */
+function recordType(column: Column): string {
+  return column.encoding.as === "value" ? column.plainType : "text";
+}
+
+function typedValue(column: Column): RawBuilder<unknown> {
+  const value = sql.id("r", column.name);
+  return recordType(column) === column.type ? value : sql`${value}::${sql.raw(column.type)}`;
+}
+
+/** A length or precision can cut or round a value without an error. */
+function canCut(column: Column): boolean {
+  return column.type !== column.plainType;
+}
+
+function isCut(column: Column): RawBuilder<boolean> {
+  const value = sql.id("r", column.name);
+  const type = sql.raw(column.type);
+  const plain = sql.raw(column.plainType);
+  return column.encoding.as === "value"
+    ? sql`(${value}::${type})::${plain} IS DISTINCT FROM ${value}`
+    : sql`(${value}::${type})::text IS DISTINCT FROM (${value}::${plain})::text`;
+}
+
+/** Values that would be lost, because the target has no column or table for them. */
+function refuseHomeless(stagings: readonly Staging[], options: ImportOptions): void {
+  const allowed = new Set(options.leaveOut);
+  const lost: { place: string; detail: string }[] = [];
+  for (const { match, homeless, rows } of stagings) {
+    const table = match.source.name;
+    if (match.target === undefined) {
+      if (rows > 0 && !allowed.has(table)) {
+        lost.push({
+          place: table,
+          detail: `${table}: ${rows} row(s), and the target has no such table`,
+        });
+      }
+      continue;
+    }
+    for (const [column, row] of homeless) {
+      const place = `${table}.${column}`;
+      if (!allowed.has(place)) {
+        lost.push({
+          place,
+          detail: `${place}: a value in row ${row}, and the target has no such column`,
+        });
+      }
+    }
+  }
+  const [first] = lost;
+  if (first === undefined) return;
+  throw new AppError(
+    "no-place-for-value",
+    ExitCode.refused,
+    `the target has no place for ${lost.length === 1 ? `the bundle's "${first.place}"` : `${lost.length} tables or columns of the bundle`}`,
+    {
+      hint: `Migrate the target first; or leave the values out by name: ${lost.map(({ place }) => `--leave-out ${shellWord(place)}`).join(" ")}`,
+      details: lost.map(({ detail }) => detail),
+      data: { leaveOut: lost.map(({ place }) => place) },
+    },
+  );
+}
+
+function shellWord(word: string): string {
+  return /^[\w.-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,78 @@
+import { sql } from "kysely";
+import type { Session } from "../postgres/session.ts";
+import type { Conflict } from "./conflicts.ts";
+import { maxListedRows } from "./conflicts.ts";
+import { isWritten } from "./matching.ts";
+import { rowKeyText } from "./row-key.ts";
+import { cutColumn, type StagedBundle, type StagedTable } from "./staging.ts";
+
+/**
+ * Proves that the target takes every staged value as it is: none is cut or rounded by a
+ * shorter type, none is NULL where the target forbids it, and every CHECK holds.
+ */
+export async function proveValues(
+  session: Session,
+  bundle: StagedBundle,
+): Promise<readonly Conflict[]> {
+  const conflicts: Conflict[] = [];
+  for (const staged of bundle.tables) {
+    conflicts.push(...(await cutValues(session, staged)));
+    conflicts.push(...(await missingValues(session, staged)));
+    conflicts.push(...(await failedChecks(session, staged)));
+  }
+  return conflicts;
+}
+
+async function cutValues(session: Session, staged: StagedTable): Promise<readonly Conflict[]> {
+  const limited = staged.columns.filter((column) => column.type !== column.plainType);
+  if (limited.length === 0) return [];
+  const types = limited.map((column) => `${column.name} ${column.type}`).join(", ");
+  const { rows } = await sql<{ key: string }>`
+    SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
+     WHERE ${sql.id("s", cutColumn)} LIMIT ${maxListedRows}`.execute(session.db);
+  return rows.map((row) => ({
+    kind: "invalid",
+    table: staged.table.name,
+    row: row.key,
+    reason: `has a value that the target would cut or round (${types})`,
+  }));
+}
+
+async function missingValues(session: Session, staged: StagedTable): Promise<readonly Conflict[]> {
+  const conflicts: Conflict[] = [];
+  for (const column of staged.mayBeNull) {
+    const { rows } = await sql<{ key: string }>`
+      SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
+       WHERE ${sql.id("s", column.name)} IS NULL LIMIT ${maxListedRows}`.execute(session.db);
+    for (const row of rows) {
+      conflicts.push({
+        kind: "blocked",
+        table: staged.table.name,
+        row: row.key,
+        reason: `has NULL in "${column.name}", which the target forbids (--set '${staged.table.name}.${column.name}=VALUE' fills it)`,
+      });
+    }
+  }
+  return conflicts;
+}
+
+async function failedChecks(session: Session, staged: StagedTable): Promise<readonly Conflict[]> {
+  const conflicts: Conflict[] = [];
+  for (const check of staged.table.checks) {
+    if (!check.columns.every((column) => staged.present.has(column))) continue;
+    // The expression names the columns bare, so it must see no other table.
+    const { rows } = await sql<{ key: string }>`
+      SELECT ${rowKeyText("s", staged.key)} AS key
+        FROM (SELECT * FROM ${staged.stage} WHERE NOT (${sql.raw(check.expression)})) AS s
+       WHERE ${isWritten(staged, "s")} LIMIT ${maxListedRows}`.execute(session.db);
+    for (const row of rows) {
+      conflicts.push({
+        kind: "invalid",
+        table: staged.table.name,
+        row: row.key,
+        reason: `violates the check "${check.name}"`,
+      });
+    }
+  }
+  return conflicts;
+}

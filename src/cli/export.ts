@@ -1,0 +1,211 @@
+import type { ArgumentsCamelCase } from "yargs";
+import type { Compression } from "../bundle/layers.ts";
+import type { BundleLayout } from "../bundle/writer.ts";
+import { ExitCode } from "../errors.ts";
+import type { Destination, ExportRequest } from "../tenant/export-tenants.ts";
+import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
+import { connectionOf, maxRowSizeOption, parseRowSize, schemaOptionsOf, usage } from "./options.ts";
+
+interface ExportArguments extends GlobalArguments {
+  tenant?: string | undefined;
+  all: boolean;
+  output?: string | undefined;
+  format?: BundleLayout | undefined;
+  compress?: Compression | undefined;
+  overwrite: boolean;
+  "no-validate": boolean;
+  "max-row-size": string;
+}
+
+export const exportCommand = defineCommand<ExportArguments>({
+  usage: "export [tenant]",
+  summary: "write a tenant into a bundle",
+  options: (yargs) =>
+    yargs
+      .positional("tenant", { type: "string", describe: "the tenant's id or slug" })
+      .option("all", {
+        type: "boolean",
+        default: false,
+        describe: "every tenant, one bundle each, all from one snapshot",
+      })
+      .option("output", {
+        alias: "o",
+        type: "string",
+        requiresArg: true,
+        describe: "a file, a folder, or - for the standard output",
+        defaultDescription: "a dated file in BACKUP_DIR/tenants/SLUG",
+      })
+      .option("format", {
+        choices: ["jsonl", "json"] as const,
+        requiresArg: true,
+        describe: "JSON Lines, or one JSON document",
+        defaultDescription: "by the name after -o, else jsonl",
+      })
+      .option("compress", {
+        choices: ["zstd", "gzip", "none"] as const,
+        requiresArg: true,
+        describe: "how the bundle is compressed",
+        defaultDescription: "by the name after -o, else zstd; none for -o -",
+      })
+      .option("overwrite", {
+        type: "boolean",
+        default: false,
+        describe: "replace a file that exists",
+      })
+      .option("no-validate", {
+        type: "boolean",
+        default: false,
+        describe: "do not check rows against their schemas",
+      })
+      .option("max-row-size", maxRowSizeOption),
+  examples: [
+    ["pgtenant export acme", "into a dated file below BACKUP_DIR"],
+    ["pgtenant export acme -o acme.jsonl.zst", "into this file"],
+    ["pgtenant export acme -o - | ssh host 'cat > acme.jsonl'", "into a pipe"],
+    ["pgtenant export --all -o bundles/", "every tenant, into a folder"],
+  ],
+  exitCodes: [ExitCode.invalidInput, ExitCode.refused, ExitCode.database, ExitCode.storage],
+  run: (args, context) => (args.all ? exportAll(args, context) : exportOne(args, context)),
+});
+
+type Arguments = ArgumentsCamelCase<ExportArguments>;
+
+async function exportOne(args: Arguments, context: Context): Promise<ExitCode> {
+  const { tenant } = args;
+  if (tenant === undefined || tenant === "") {
+    throw usage(
+      "no tenant is named",
+      "pgtenant tenants lists them; pgtenant export --all exports each.",
+    );
+  }
+  const { exportNamedTenant } = await import("../tenant/export-tenants.ts");
+  const { exportText, nextAfterExport } = await import("./render/export.ts");
+  const { output } = context;
+  const request = await requestOf(args, context, tenant);
+  const result = await exportNamedTenant(request, tenant);
+  for (const warning of result.warnings) output.warn(warning);
+  output.text(exportText(result));
+  output.hint(nextAfterExport(result));
+  output.result(result);
+  return ExitCode.done;
+}
+
+async function exportAll(args: Arguments, context: Context): Promise<ExitCode> {
+  if (args.tenant !== undefined) {
+    throw usage(`--all and the tenant "${args.tenant}" are both given`, "Give one of them.");
+  }
+  if (args.output === "-") {
+    throw usage(
+      "--all writes one file a tenant and cannot write to the standard output",
+      "Name a folder with -o.",
+    );
+  }
+  const { exportAllTenants } = await import("../tenant/export-tenants.ts");
+  const { exportAllText, exportLine } = await import("./render/export.ts");
+  const { output } = context;
+  const warned = new Set<string>();
+  const request = await requestOf(args, context, "--all");
+  const result = await exportAllTenants(request, (outcome) => {
+    if ("error" in outcome) {
+      const { tenant, error } = outcome;
+      output.error(
+        `pgtenant: tenant "${tenant.slug ?? tenant.id}" was not exported: ${error.message}`,
+      );
+      for (const detail of error.details.slice(0, 5)) output.error(`  ${detail}`);
+      if (error.hint !== undefined) output.error(`hint: ${error.hint}`);
+      return;
+    }
+    for (const warning of outcome.warnings) {
+      if (!warned.has(warning)) output.warn(warning);
+      warned.add(warning);
+    }
+    output.text(exportLine(outcome));
+  });
+  output.text(exportAllText(result));
+  const [first] = result.failed;
+  const exitCode = first?.error.exitCode ?? ExitCode.done;
+  if (first !== undefined) {
+    output.error(
+      `pgtenant: ${result.failed.length} of ${result.failed.length + result.exported.length} tenants could not be exported`,
+    );
+  }
+  output.result({
+    ...result,
+    failed: result.failed.map(({ tenant, error }) => ({
+      tenant,
+      error: {
+        code: error.code,
+        message: error.message,
+        hint: error.hint,
+        exitCode: error.exitCode,
+      },
+    })),
+    exitCode,
+  });
+  return exitCode;
+}
+
+async function requestOf(args: Arguments, context: Context, what: string): Promise<ExportRequest> {
+  const { layersOfName } = await import("../bundle/file-name.ts");
+  const { config, output, signal, interruption } = context;
+  refuseBeingPlain(config.backup.encrypt);
+  const destination = destinationOf(args, config.backup.directory);
+  const toStdout = destination.kind === "stdout";
+  if (toStdout) output.leaveStdoutToBundle();
+  interruption.meaning = toStdout
+    ? "what was written to the standard output is incomplete"
+    : args.all
+      ? "the partial file was removed; bundles that were complete are kept"
+      : "the partial file was removed";
+  const named =
+    destination.kind === "file"
+      ? layersOfName(destination.path)
+      : { layout: undefined, compression: toStdout ? ("none" as const) : undefined };
+  const compression = args.compress ?? named.compression ?? "zstd";
+  const layout = args.format ?? named.layout ?? "jsonl";
+  if (destination.kind === "file" && named.layout !== undefined) {
+    if (layout !== named.layout || compression !== named.compression) {
+      output.warn(
+        `the name "${destination.path}" does not say what the file is: ${layout}, compressed with ${compression}`,
+      );
+    }
+  }
+  return {
+    connection: connectionOf(context, `export ${what}`),
+    schema: schemaOptionsOf(context),
+    destination,
+    layout,
+    compression,
+    overwrite: args.overwrite,
+    validate: !args.noValidate,
+    maxRowBytes: parseRowSize(args.maxRowSize),
+    progress: await context.progress("exporting"),
+    signal,
+  };
+}
+
+function destinationOf(args: Arguments, backupFolder: string): Destination {
+  const path = args.output;
+  if (path === undefined) {
+    return { kind: "folder", path: `${backupFolder.replace(/\/+$/, "")}/tenants`, perTenant: true };
+  }
+  if (path === "")
+    throw usage("-o names nothing", "Give a file, a folder, or - for the standard output.");
+  if (/^s3:/i.test(path)) {
+    throw usage(
+      `"${path}" is in S3, which bundles cannot be written to yet`,
+      "Write to a file or to -o - and copy it there.",
+    );
+  }
+  if (path === "-") return { kind: "stdout" };
+  return args.all ? { kind: "folder", path, perTenant: false } : { kind: "file", path };
+}
+
+/** Who has turned encryption on must not get a readable file without a word. */
+function refuseBeingPlain(encrypt: boolean): void {
+  if (!encrypt) return;
+  throw usage(
+    "BACKUP_ENCRYPT is on, and bundles are not encrypted yet",
+    "Encrypt on the way: BACKUP_ENCRYPT=false pgtenant export TENANT -o - | age -r RECIPIENT -o FILE.jsonl.age",
+  );
+}

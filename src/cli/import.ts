@@ -1,0 +1,178 @@
+import type { ArgumentsCamelCase } from "yargs";
+import { AppError, ExitCode } from "../errors.ts";
+import type {
+  ImportMode,
+  ImportOptions,
+  ImportPlan,
+  ImportResult,
+} from "../tenant/import-types.ts";
+import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
+import {
+  connectionOf,
+  maxRowSizeOption,
+  parseAssignments,
+  parseRowSize,
+  schemaOptionsOf,
+} from "./options.ts";
+
+interface ImportArguments extends GlobalArguments {
+  bundle: string;
+  mode: ImportMode;
+  "dry-run": boolean;
+  yes: boolean;
+  set?: string | undefined;
+  "leave-out"?: string | undefined;
+  "disable-triggers": boolean;
+  "keep-in-flight": boolean;
+  "max-row-size": string;
+}
+
+type Arguments = ArgumentsCamelCase<ImportArguments>;
+
+export const importCommand = defineCommand<ImportArguments>({
+  usage: "import <bundle>",
+  summary: "put a bundle's rows back, in one transaction",
+  options: (yargs) =>
+    yargs
+      .positional("bundle", {
+        type: "string",
+        demandOption: true,
+        describe: "a file, or - for the standard input",
+      })
+      .option("mode", {
+        choices: ["missing", "overwrite", "replace"] as const,
+        default: "missing" as const,
+        requiresArg: true,
+        describe:
+          "insert what is absent; also set rows that differ; also delete rows the bundle lacks",
+      })
+      .option("dry-run", {
+        type: "boolean",
+        default: false,
+        describe: "show the plan and change nothing",
+      })
+      .option("yes", {
+        type: "boolean",
+        default: false,
+        describe: "confirm that rows are altered or deleted",
+      })
+      .option("set", {
+        type: "string",
+        requiresArg: true,
+        describe: "table.column=value for a column that needs a value and has none (repeatable)",
+      })
+      .option("leave-out", {
+        type: "string",
+        requiresArg: true,
+        describe: "a table or table.column that the target lacks and may lose (repeatable)",
+      })
+      .option("disable-triggers", {
+        type: "boolean",
+        default: false,
+        describe: "keep user triggers from altering the rows",
+      })
+      .option("keep-in-flight", {
+        type: "boolean",
+        default: false,
+        describe: "restore work that was in flight as it was",
+      })
+      .option("max-row-size", maxRowSizeOption),
+  examples: [
+    ["pgtenant import acme.jsonl.zst --dry-run", "show what would change"],
+    ["pgtenant import acme.jsonl.zst", "insert the rows that are missing"],
+    ["pgtenant import acme.jsonl.zst --mode replace --yes", "make the tenant what the bundle says"],
+  ],
+  exitCodes: [
+    ExitCode.invalidInput,
+    ExitCode.refused,
+    ExitCode.locked,
+    ExitCode.key,
+    ExitCode.database,
+  ],
+  repeatable: ["set", "leave-out", "leaveOut"],
+  async run(args, context) {
+    const { openInput } = await import("../storage/input.ts");
+    const { withSession } = await import("../postgres/session.ts");
+    const { openSchema } = await import("../tenant/open-schema.ts");
+    const { importBundle } = await import("../tenant/import.ts");
+    const { importText, nextAfterPlan, planText } = await import("./render/plan.ts");
+    const { output, interruption } = context;
+    const progress = await context.progress("importing");
+    let plan: ImportPlan | undefined;
+    const given = importOptions(args);
+    const input = await openInput(args.bundle, context.signal);
+    const options: ImportOptions = {
+      ...given,
+      name: input.name,
+      progress,
+      onPlan: (made) => {
+        plan = made;
+        progress.stop();
+        for (const warning of made.warnings) output.warn(warning);
+        output.text(planText(made));
+        if (!given.dryRun) interruption.meaning = whileApplying;
+      },
+    };
+    const result = await withSession(connectionOf(context, "import"), async (session) => {
+      const schema = await openSchema(session, schemaOptionsOf(context));
+      return await importBundle(session, schema, input.bytes, options);
+    }).catch((error: unknown) => {
+      throw plan === undefined ? error : withPlan(error, plan);
+    });
+    progress.stop();
+    output.text(importText(result, given.dryRun));
+    if (given.dryRun) output.hint(nextAfterPlan(result, args.bundle, flagsOf(args)));
+    sayWhatIsNotFenced(args, context, result);
+    output.result({ ...result, dryRun: given.dryRun });
+    return ExitCode.done;
+  },
+});
+
+const whileApplying =
+  "nothing was written, unless the transaction was already being committed; run the same command again, it changes nothing twice";
+
+function importOptions(args: Arguments): Omit<ImportOptions, "name" | "progress"> {
+  return {
+    mode: args.mode,
+    dryRun: args.dryRun,
+    confirmed: args.yes,
+    set: parseAssignments([args.set ?? []].flat()),
+    leaveOut: [args.leaveOut ?? []].flat(),
+    disableTriggers: args.disableTriggers,
+    maxRowBytes: parseRowSize(args.maxRowSize),
+  };
+}
+
+/** The flags that shape a plan, so that the command that applies it has them too. */
+function flagsOf(args: Arguments): readonly string[] {
+  const several = (name: string, values: string | readonly string[] | undefined) =>
+    [values ?? []].flat().flatMap((value) => [name, value]);
+  return [
+    ...(args.mode === "missing" ? [] : ["--mode", args.mode]),
+    ...several("--set", args.set),
+    ...several("--leave-out", args.leaveOut),
+    ...several("--profile", args.profile),
+    ...(args.disableTriggers ? ["--disable-triggers"] : []),
+    ...(args.keepInFlight ? ["--keep-in-flight"] : []),
+    ...(args.acceptUnclassified ? ["--accept-unclassified"] : []),
+  ];
+}
+
+/** The plan is what a refusal is about, so a program gets it along with the error. */
+function withPlan(error: unknown, plan: ImportPlan): unknown {
+  if (!(error instanceof AppError)) return error;
+  return new AppError(error.code, error.exitCode, error.message, {
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    cause: error.cause ?? error,
+    details: error.details,
+    data: { ...error.data, plan },
+  });
+}
+
+function sayWhatIsNotFenced(args: Arguments, context: Context, result: ImportResult): void {
+  const inserted = result.plan.tables.some((table) => table.insert > 0);
+  if (args.keepInFlight || !inserted) return;
+  context.output.note(
+    "note: work that was in flight is restored as it was; it is not fenced off yet, with or without --keep-in-flight",
+  );
+}

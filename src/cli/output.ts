@@ -1,0 +1,95 @@
+import { maskSecrets } from "../config/secrets.ts";
+
+/** Control characters could move the cursor or recolour the terminal; names may hold them. */
+const controlCharacters = /[^\P{Cc}\n\t]|[\u202a-\u202e\u2066-\u2069]/gu;
+
+/**
+ * Where text and results go. What people read goes to the standard output, unless `--json` or
+ * the bundle itself is there: then to stderr. Secrets are masked in all of it.
+ */
+export class Output {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  #secrets: readonly string[] = [];
+  #bundleOnStdout = false;
+  #closed = false;
+
+  constructor(json: boolean, quiet: boolean) {
+    this.json = json;
+    this.quiet = quiet;
+    // A reader such as `head` may leave early. The work goes on; main tells by the exit code.
+    process.stdout.on("error", () => {
+      this.#closed = true;
+    });
+    process.stderr.on("error", () => undefined);
+  }
+
+  /** True when the standard output could not be written to. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** From now on these strings are masked in everything that is printed. */
+  hide(secrets: readonly string[]): void {
+    this.#secrets = [...this.#secrets, ...secrets].sort((a, b) => b.length - a.length);
+  }
+
+  leaveStdoutToBundle(): void {
+    this.#bundleOnStdout = true;
+  }
+
+  /** The result, for people. */
+  text(text: string): void {
+    const stream = this.json || this.#bundleOnStdout ? process.stderr : process.stdout;
+    this.#write(stream, `${text}\n`);
+  }
+
+  /** What helps but is no result, such as the next command to type; `--quiet` leaves it out. */
+  hint(text: string): void {
+    if (!this.quiet) this.text(text);
+  }
+
+  /** How it goes; `--quiet` leaves it out. */
+  note(text: string): void {
+    if (!this.quiet) this.#write(process.stderr, `${text}\n`);
+  }
+
+  warn(text: string): void {
+    this.#write(process.stderr, `warning: ${text}\n`);
+  }
+
+  error(text: string): void {
+    this.#write(process.stderr, `${text}\n`);
+  }
+
+  /** The result, for programs: one line, only with `--json`. */
+  result(value: unknown): void {
+    if (!this.json) return;
+    const stream = this.#bundleOnStdout ? process.stderr : process.stdout;
+    if (!this.#closed || stream === process.stderr) {
+      stream.write(`${maskSecrets(JSON.stringify(value), this.#secrets)}\n`);
+    }
+  }
+
+  mask(text: string): string {
+    return maskSecrets(text, this.#secrets);
+  }
+
+  /** Waits until everything has been handed to the system. */
+  async end(): Promise<void> {
+    for (const stream of [process.stdout, process.stderr]) {
+      if (stream.writableLength === 0 || stream.destroyed) continue;
+      await new Promise<void>((resolve) => {
+        stream.once("close", resolve).once("error", () => resolve());
+        stream.write("", () => resolve());
+      });
+    }
+    // An error of the last write arrives after it.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  #write(stream: NodeJS.WriteStream, text: string): void {
+    if (stream === process.stdout && this.#closed) return;
+    stream.write(maskSecrets(text, this.#secrets).replace(controlCharacters, "\ufffd"));
+  }
+}

@@ -1,0 +1,105 @@
+import type { ProgressListener } from "../tenant/progress.ts";
+import { noProgress } from "../tenant/progress.ts";
+import type { Output } from "./output.ts";
+import { count, duration, rate } from "./render/units.ts";
+
+const lineEveryMs = 10_000;
+
+/** A bar on a terminal; elsewhere a line now and then; nothing with `--quiet`. */
+export async function openProgress(output: Output, doing: string): Promise<ProgressListener> {
+  if (output.quiet) return noProgress;
+  return process.stderr.isTTY ? await openBar(doing) : openLines(output, doing);
+}
+
+async function openBar(doing: string): Promise<ProgressListener> {
+  const { SingleBar } = await import("cli-progress");
+  const bar = new SingleBar({
+    stream: process.stderr,
+    clearOnComplete: true,
+    hideCursor: null,
+    fps: 5,
+    barsize: 24,
+    format: (_options, params, payload: { readonly step: string; readonly total: number }) => {
+      const seconds = (Date.now() - params.startTime) / 1000;
+      const done = params.value;
+      const speed = done / Math.max(seconds, 0.001);
+      const parts = [doing];
+      if (payload.total > 0) {
+        const share = Math.min(1, done / payload.total);
+        const filled = Math.round(share * 24);
+        parts.push(`[${"=".repeat(filled)}${" ".repeat(24 - filled)}] ${Math.floor(share * 100)}%`);
+      }
+      parts.push(`${count(done)} rows`, rate(done, seconds));
+      if (payload.total > done && speed > 0) {
+        parts.push(`${duration((payload.total - done) / speed)} left`);
+      }
+      return `${parts.join("  ")}  ${payload.step}`;
+    },
+  });
+  let total = 0;
+  let running = false;
+  const open = () => {
+    if (running) return;
+    running = true;
+    bar.start(total, 0, { step: "", total });
+  };
+  return {
+    wantsTotal: true,
+    start(rows) {
+      total = rows;
+      if (running) bar.stop();
+      running = false;
+      open();
+    },
+    advance(step, rows) {
+      open();
+      bar.increment(rows, { step, total });
+    },
+    stop() {
+      if (running) bar.stop();
+      running = false;
+      total = 0;
+    },
+  };
+}
+
+function openLines(output: Output, doing: string): ProgressListener {
+  let rows = 0;
+  let total = 0;
+  let step = "";
+  let started = performance.now();
+  let timer: NodeJS.Timeout | undefined;
+  const tell = () => {
+    const seconds = (performance.now() - started) / 1000;
+    const of = total > 0 ? ` of ${count(total)}` : "";
+    output.note(
+      `${doing}: ${count(rows)}${of} rows, ${rate(rows, seconds)}, ${duration(seconds)}, now ${step}`,
+    );
+  };
+  const open = () => {
+    if (timer !== undefined) return;
+    started = performance.now();
+    timer = setInterval(tell, lineEveryMs);
+    // Telling how it goes is no reason to stay.
+    timer.unref();
+  };
+  return {
+    wantsTotal: false,
+    start(all) {
+      open();
+      rows = 0;
+      total = all;
+    },
+    advance(now, more) {
+      open();
+      step = now;
+      rows += more;
+    },
+    stop() {
+      clearInterval(timer);
+      timer = undefined;
+      rows = 0;
+      total = 0;
+    },
+  };
+}

@@ -1,0 +1,46 @@
+import type { ExportResult } from "../../tenant/export.ts";
+import type { ExportAllResult } from "../../tenant/export-tenants.ts";
+import { shellWord } from "./shell.ts";
+import { counted, duration, rate, size } from "./units.ts";
+
+export function exportText(result: ExportResult): string {
+  const target = result.output === "-" ? "the standard output" : result.output;
+  const lines = [
+    `exported tenant "${result.tenant.slug ?? result.tenant.id}": ${counted(result.rows, "row")} of ` +
+      `${counted(result.tables.length, "table")} in ${duration(result.seconds)} (${rate(result.rows, result.seconds)})`,
+    `  to ${target} (${size(result.bytes)}${result.validated ? "" : "; rows not validated"})`,
+    ...leftOutLines(result),
+  ];
+  return lines.join("\n");
+}
+
+export function nextAfterExport(result: ExportResult): string {
+  if (result.output === "-") return "";
+  const file = shellWord(result.output);
+  return [
+    "",
+    "to check it:         " + `pgtenant verify ${file}`,
+    "to put it back:      " + `pgtenant import ${file} --dry-run`,
+  ].join("\n");
+}
+
+/** One line for each tenant, as it is done. */
+export function exportLine(result: ExportResult): string {
+  return `  ${result.tenant.slug ?? result.tenant.id}: ${counted(result.rows, "row")}, ${size(result.bytes)}, ${duration(result.seconds)}  ${result.output}`;
+}
+
+export function exportAllText(result: ExportAllResult): string {
+  const rows = result.exported.reduce((sum, one) => sum + one.rows, 0);
+  const bytes = result.exported.reduce((sum, one) => sum + one.bytes, 0);
+  const done = `exported ${counted(result.exported.length, "tenant")}: ${counted(rows, "row")}, ${size(bytes)}, all from one snapshot (${result.snapshotLsn})`;
+  const [first] = result.exported;
+  return first === undefined ? done : [done, ...leftOutLines(first)].join("\n");
+}
+
+function leftOutLines(result: ExportResult): readonly string[] {
+  return result.leftOut.map((entry) =>
+    "table" in entry
+      ? `  left out: table ${entry.table} (${entry.reason})`
+      : `  left out: column ${entry.column} (${entry.reason})`,
+  );
+}

@@ -1,0 +1,39 @@
+import { AppError, ExitCode } from "../errors.ts";
+import type { Output } from "./output.ts";
+
+const maxDetails = 50;
+
+/** Prints an error as an operator, or with `--json` a program, should see it. */
+export function reportError(output: Output, error: unknown): ExitCode {
+  const known = error instanceof AppError ? error : defect(error);
+  output.error(`pgtenant: ${known.message}`);
+  for (const detail of known.details.slice(0, maxDetails)) output.error(`  ${detail}`);
+  const hidden = known.details.length - maxDetails;
+  if (hidden > 0) output.error(`  … and ${hidden} more`);
+  if (known.hint !== undefined) output.error(`hint: ${known.hint}`);
+  if (known !== error) output.error(error instanceof Error ? stackOf(error) : String(error));
+  output.result({
+    error: {
+      ...known.data,
+      code: known.code,
+      message: known.message,
+      hint: known.hint ?? null,
+      exitCode: known.exitCode,
+      details: known.details,
+    },
+  });
+  return known.exitCode;
+}
+
+function defect(error: unknown): AppError {
+  const message = error instanceof Error ? error.message : String(error);
+  return new AppError("internal", ExitCode.internal, `internal error: ${message}`, {
+    cause: error,
+    hint: "This is a defect of pgtenant. Please report it with the lines below.",
+  });
+}
+
+function stackOf(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by ${stackOf(error.cause)}` : "";
+  return `${error.stack ?? error.message}${cause}`;
+}

@@ -1,0 +1,54 @@
+/** Shorter ones are masked only where they stand as a word of their own. */
+const distinctive = 6;
+
+/** Everything that must not be printed of a database URL: its password, in each written form. */
+export function secretsOfUrl(databaseUrl: string): readonly string[] {
+  if (!URL.canParse(databaseUrl)) return [];
+  const url = new URL(databaseUrl);
+  const written = url.password || (url.searchParams.get("password") ?? "");
+  if (written === "") return [];
+  const plain = decoded(written);
+  // A password that is also the user, the host or the database tells nothing by itself, and
+  // masking it would garble every message that names them.
+  const publicWords = [url.username, url.hostname, url.pathname.slice(1)].map(decoded);
+  return publicWords.includes(plain) ? [] : writtenForms(plain, written);
+}
+
+/** A secret as it is, in a URL, and inside a JSON string. */
+export function writtenForms(secret: string, ...others: readonly string[]): readonly string[] {
+  const forms = [
+    secret,
+    ...others,
+    encodeURIComponent(secret),
+    encodeURI(secret),
+    JSON.stringify(secret).slice(1, -1),
+  ];
+  return [...new Set(forms)].filter((form) => form !== "").sort((a, b) => b.length - a.length);
+}
+
+/** Replaces secrets, and the password of anything that looks like a URL, by `***`. */
+export function maskSecrets(text: string, secrets: readonly string[]): string {
+  let masked = text.replace(/(\w+:\/\/[^\s:/@"']*:)[^\s@"']*(?=@)/g, "$1***");
+  for (const secret of secrets) {
+    masked =
+      secret.length >= distinctive
+        ? masked.replaceAll(secret, "***")
+        : masked.replace(
+            new RegExp(`(?<![A-Za-z0-9])${escaped(secret)}(?![A-Za-z0-9])`, "g"),
+            "***",
+          );
+  }
+  return masked;
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function escaped(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+}

@@ -1,0 +1,58 @@
+#!/usr/bin/env node
+// Everything else is loaded when it is needed, so that --version answers at once.
+import { toolVersion } from "./version.ts";
+
+const urlPattern = /postgres(?:ql)?:\/\/\S+/gi;
+/** After the first signal, what runs gets this long to undo itself. */
+const patienceMs = 10_000;
+
+const argv = process.argv.slice(2);
+const urls = argv.flatMap((argument) => argument.match(urlPattern) ?? []);
+// Replaces our command line in /proc, before anything that takes time.
+if (urls.length > 0 || argv.some((argument) => /^--database-?url/i.test(argument))) {
+  process.title = "pgtenant";
+}
+
+// The one thing worth answering without loading the command line's parser.
+if (argv.length === 1 && argv[0] === "--version") process.stdout.write(`${toolVersion}\n`);
+else await run();
+
+async function run(): Promise<void> {
+  const { AppError, ExitCode } = await import("./errors.ts");
+  const { secretsOfUrl } = await import("./config/secrets.ts");
+  const { Output } = await import("./cli/output.ts");
+  const output = new Output(argv.includes("--json"), argv.includes("--quiet"));
+  output.hide(urls.flatMap(secretsOfUrl));
+  const stop = new AbortController();
+  const interruption = { meaning: "nothing was written" };
+  let deadline: NodeJS.Timeout | undefined;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      if (stop.signal.aborted) process.exit(ExitCode.interrupted);
+      stop.abort();
+      deadline = setTimeout(() => process.exit(ExitCode.interrupted), patienceMs);
+    });
+  }
+  const interrupted = (cause: unknown) =>
+    new AppError("interrupted", ExitCode.interrupted, `interrupted: ${interruption.meaning}`, {
+      cause,
+    });
+  const failed = async (error: unknown) => {
+    const { reportError } = await import("./cli/report-error.ts");
+    process.exitCode = reportError(output, stop.signal.aborted ? interrupted(error) : error);
+  };
+  process.on("uncaughtException", (error) => {
+    void failed(error).finally(() => process.exit());
+  });
+  try {
+    const { runCommandLine } = await import("./cli/root.ts");
+    process.exitCode = await runCommandLine(argv, { output, signal: stop.signal, interruption });
+  } catch (error) {
+    await failed(error);
+  }
+  await output.end();
+  if (output.closed && process.exitCode === ExitCode.done) process.exitCode = ExitCode.storage;
+  clearTimeout(deadline);
+  // What was cut short may have left a socket or a reader open that would keep us waiting.
+  if (stop.signal.aborted) process.exit();
+}

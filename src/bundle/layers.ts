@@ -83,23 +83,40 @@ export async function* withoutLayers(
   } else yield* rest;
 }
 
+const longestEmptyFrame = 32;
+
 async function* through(
-  stage: Transform,
+  stage: Transform & { readonly bytesWritten: number },
   source: AsyncIterable<Uint8Array>,
   name: string,
 ): AsyncGenerator<Uint8Array> {
-  const input = Readable.from(source, { objectMode: false });
+  let received = 0;
+  let last: Buffer = Buffer.alloc(0);
+  async function* counted(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of source) {
+      received += chunk.length;
+      last = Buffer.concat([last.subarray(-longestEmptyFrame), chunk.subarray(-longestEmptyFrame)]);
+      yield chunk;
+    }
+  }
+  const input = Readable.from(counted(), { objectMode: false });
   input.on("error", (error) => stage.destroy(error));
   try {
     yield* input.pipe(stage) as AsyncIterable<Uint8Array>;
+    // Node's decompressors pass over what stands behind the end. Its zstd compressor may close
+    // with a second, empty frame, which is as good as nothing.
+    const rest = received - stage.bytesWritten;
+    if (rest > 0 && !isEmptyFrame(last.subarray(-rest), rest)) {
+      throw trailingData(name, stage.bytesWritten);
+    }
   } catch (cause) {
     if (!isCompressionError(cause)) throw cause;
     throw new AppError(
       "corrupt-compression",
       ExitCode.invalidInput,
       cause.code === "Z_BUF_ERROR"
-        ? `${name} is cut short: its compressed data ends early`
-        : `${name} is corrupt: its compressed data cannot be read (${cause.message})`,
+        ? `${name} is cut short: its compressed data ends early, after ${received} bytes`
+        : `${name} is corrupt: its compressed data cannot be read, within the first ${received} bytes (${cause.message})`,
       {
         cause,
         hint: "Take another copy of the bundle; pgtenant verify tells whether a copy is whole.",
@@ -109,6 +126,24 @@ async function* through(
     input.destroy();
     stage.destroy();
   }
+}
+
+function isEmptyFrame(bytes: Buffer, expected: number): boolean {
+  if (bytes.length !== expected || !startsWith(bytes, magic.zstd)) return false;
+  try {
+    return zlib.zstdDecompressSync(bytes, { maxOutputLength: 1024 }).length === 0;
+  } catch {
+    return false;
+  }
+}
+
+function trailingData(name: string, end: number): AppError {
+  return new AppError(
+    "corrupt-compression",
+    ExitCode.invalidInput,
+    `${name} is corrupt: something follows the end of its compressed data, after ${end} bytes`,
+    { hint: "Take another copy of the bundle; if it was compressed anew, decompress it first." },
+  );
 }
 
 function isCompressionError(error: unknown): error is NodeJS.ErrnoException {

@@ -58,24 +58,28 @@ export async function* readBundle(
     maxRowBytes,
   );
   const frame = new BundleFrame(options.name, layout, maxRowBytes);
-  for await (const token of tokens) {
-    switch (token.kind) {
-      case "header":
-        yield { kind: "header", header: frame.header(token.line), layout };
-        break;
-      case "table":
-        yield { kind: "table", table: frame.table(token.line) };
-        break;
-      case "rows":
-        yield frame.rows(token.bytes);
-        break;
-      case "end":
-        yield { kind: "end", end: frame.end(token.line) };
-        break;
-      case "trailer":
-        yield { kind: "trailer", trailer: frame.trailer(token.line) };
-        break;
+  try {
+    for await (const token of tokens) {
+      switch (token.kind) {
+        case "header":
+          yield { kind: "header", header: frame.header(token.line), layout };
+          break;
+        case "table":
+          yield { kind: "table", table: frame.table(token.line) };
+          break;
+        case "rows":
+          yield frame.rows(token.bytes);
+          break;
+        case "end":
+          yield { kind: "end", end: frame.end(token.line) };
+          break;
+        case "trailer":
+          yield { kind: "trailer", trailer: frame.trailer(token.line) };
+          break;
+      }
     }
+  } catch (error) {
+    throw frame.placed(error);
   }
   frame.finish();
 }
@@ -114,7 +118,10 @@ class BundleFrame {
         "newer-format",
         ExitCode.invalidInput,
         `${this.#name} has bundle format ${format}; this version of pgtenant reads up to ${formatVersion}`,
-        { hint: "Use the version of pgtenant that wrote the bundle, or a newer one." },
+        {
+          hint: "Use the version of pgtenant that wrote the bundle, or a newer one.",
+          data: { format, line: this.#line },
+        },
       );
     }
     this.#requireValid("bundle-header", body);
@@ -219,20 +226,40 @@ class BundleFrame {
 
   finish(): void {
     if (this.#complete) return;
+    throw new AppError(
+      "incomplete-bundle",
+      ExitCode.invalidInput,
+      `${this.#name} is incomplete: it ends ${this.#place()}`,
+      {
+        hint: "Take another copy of the bundle; this one was cut while it was written or copied.",
+        data: this.#placeData(),
+      },
+    );
+  }
+
+  /** An error of a layer below, such as the compression's, with how far reading had come. */
+  placed(error: unknown): unknown {
+    if (!(error instanceof AppError) || error.data.line !== undefined) return error;
+    return new AppError(error.code, error.exitCode, `${error.message}, ${this.#place()}`, {
+      cause: error.cause ?? error,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      details: error.details,
+      data: { ...error.data, ...this.#placeData() },
+    });
+  }
+
+  /** Rows come in batches, so that a place is only as exact as those. */
+  #place(): string {
     const last = this.#started.at(-1);
     const where =
       last === undefined
         ? "before its first section"
         : `in or after table "${last.table.name}", row ${last.rows}`;
-    throw new AppError(
-      "incomplete-bundle",
-      ExitCode.invalidInput,
-      `${this.#name} is incomplete: it ends after line ${this.#line}, ${where}`,
-      {
-        hint: "Take another copy of the bundle; this one was cut while it was written or copied.",
-        data: { line: this.#line, table: last?.table.name ?? null },
-      },
-    );
+    return this.#layout === "jsonl" ? `after line ${this.#line}, ${where}` : where;
+  }
+
+  #placeData(): Readonly<Record<string, unknown>> {
+    return { line: this.#line, table: this.#started.at(-1)?.table.name ?? null };
   }
 
   #step(line: string): void {
@@ -279,7 +306,7 @@ class BundleFrame {
       `${this.#name} is corrupt: ${place}, ${what}`,
       {
         hint: "Nothing of it was used. Take another copy of the bundle.",
-        data: { line: this.#line, table: this.#started.at(-1)?.table.name ?? null },
+        data: this.#placeData(),
       },
     );
   }

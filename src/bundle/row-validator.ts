@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import { AppError, ExitCode } from "../errors.ts";
 import type { JsonSchema } from "./format.ts";
@@ -27,11 +28,15 @@ export function createRowValidator(
   return {
     check(batch, firstRow, visit) {
       let number = firstRow;
+      const isText = isUtf8(batch);
       for (let start = 0; start < batch.length; number += 1) {
         const end = batch.indexOf(lineFeed, start);
         if (end < 0) throw invalidRow(table, number, "its line has no end");
         if (end + 1 - start > maxRowBytes) {
           throw invalidRow(table, number, `it is longer than ${maxRowBytes} bytes`, tooLongHint);
+        }
+        if (!isText && !isUtf8(batch.subarray(start, end))) {
+          throw invalidRow(table, number, "it is not UTF-8");
         }
         const row = parseRow(table, number, batch.toString("utf8", start, end));
         if (!validate(row)) throw invalidRow(table, number, describe(validate.errors));

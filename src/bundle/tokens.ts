@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { AppError, ExitCode } from "../errors.ts";
 import { maxMarkerBytes } from "./format.ts";
 import { completeLines, endsWithLineFeed } from "./lines.ts";
@@ -80,7 +81,7 @@ async function* lineTokens(batches: AsyncIterable<Buffer>, name: string): AsyncG
       if (kind !== undefined) {
         const end = batch.indexOf(lineFeed, at) + 1;
         if (end === 0) throw cutInside(name);
-        yield { kind, line: batch.toString("utf8", at, end) };
+        yield { kind, line: markerText(batch.subarray(at, end), name) };
         at = end;
         continue;
       }
@@ -107,6 +108,19 @@ function nextMarker(batch: Buffer, from: number): number {
   }
 }
 
+/** Decoding would put U+FFFD for what is no UTF-8, and so hide that it was altered. */
+function markerText(line: Buffer, name: string): string {
+  if (isUtf8(line)) return line.toString("utf8");
+  throw new AppError(
+    "corrupt-bundle",
+    ExitCode.invalidInput,
+    `${name} is corrupt: a marker is not UTF-8`,
+    {
+      hint: "Nothing of it was used. Take another copy of the bundle.",
+    },
+  );
+}
+
 function cutInside(name: string): AppError {
   return new AppError(
     "incomplete-bundle",
@@ -116,8 +130,17 @@ function cutInside(name: string): AppError {
   );
 }
 
-/** Where in a document a line stands. */
-type DocumentPlace = "header" | "tables" | "between" | "rows" | "ends" | "trailer" | "done";
+/** What a document's next line has to be. */
+type DocumentPlace =
+  | "header"
+  | "tables"
+  | "section"
+  | "rows"
+  | "tables end"
+  | "ends"
+  | "end"
+  | "trailer"
+  | "nothing";
 
 async function* documentTokens(
   batches: AsyncIterable<Buffer>,
@@ -125,15 +148,22 @@ async function* documentTokens(
 ): AsyncGenerator<Token> {
   let place: DocumentPlace = "header";
   let number = 0;
-  // A row's comma tells that another follows; the last row has none.
-  let rowsMayFollow = true;
+  // A comma tells that another row, or another end, follows; the last one has none.
+  let more = true;
+  let isFirst = true;
   const unexpected = (): AppError =>
     new AppError(
       "corrupt-bundle",
       ExitCode.invalidInput,
       `${name} is corrupt: line ${number} is not what a JSON bundle has there`,
-      { hint: "Use the file as pgtenant export wrote it, one row a line." },
+      {
+        hint: "Use the file as pgtenant export wrote it, one row a line.",
+        data: { line: number },
+      },
     );
+  const require = (holds: boolean): void => {
+    if (!holds) throw unexpected();
+  };
   for await (const batch of batches) {
     let rows: Buffer[] = [];
     for (let start = 0; start < batch.length; ) {
@@ -143,50 +173,60 @@ async function* documentTokens(
       start = end;
       number += 1;
       if (place === "rows") {
-        const first = line[0];
-        if (first === 0x7b /* { */ && rowsMayFollow) {
-          rowsMayFollow = line.length > 2 && line[line.length - 2] === 0x2c; /* , */
-          rows.push(line.subarray(0, line.length - (rowsMayFollow ? 2 : 1)), newLine);
+        if (line[0] === 0x7b /* { */ && more) {
+          more = line.length > 2 && line[line.length - 2] === 0x2c; /* , */
+          isFirst = false;
+          rows.push(line.subarray(0, line.length - (more ? 2 : 1)), newLine);
           continue;
         }
         if (rows.length > 0) yield { kind: "rows", bytes: Buffer.concat(rows) };
         rows = [];
       }
-      const text = line.toString("utf8");
+      const text = markerText(line, name);
       switch (place) {
         case "header":
-          if (!text.endsWith(",\n")) throw unexpected();
+          require(text.endsWith(",\n"));
           yield { kind: "header", line: `${text.slice(0, -2)}}\n` };
           place = "tables";
           break;
         case "tables":
-          if (text !== '"tables":{\n') throw unexpected();
-          place = "between";
+          require(text === '"tables":{\n');
+          place = "section";
           break;
-        case "between":
-          if (text === "},\n") place = "ends";
-          else {
-            yield { kind: "table", line: tableLineOf(text) ?? raise(unexpected()) };
-            place = "rows";
-            rowsMayFollow = true;
-          }
+        case "section":
+          yield { kind: "table", line: tableLineOf(text) ?? raise(unexpected()) };
+          place = "rows";
+          more = true;
+          isFirst = true;
           break;
         case "rows":
-          if (text !== "],\n" && text !== "]\n") throw unexpected();
-          place = "between";
+          require(isFirst || !more);
+          require(text === "],\n" || text === "]\n");
+          place = text === "],\n" ? "section" : "tables end";
+          break;
+        case "tables end":
+          require(text === "},\n");
+          place = "ends";
           break;
         case "ends":
-          if (text === "],\n") place = "trailer";
-          else if (text !== '"$end":[\n') {
-            const entry = text.endsWith(",\n") ? text.slice(0, -2) : text.slice(0, -1);
-            yield { kind: "end", line: `{"$end":${entry}}\n` };
+          require(text === '"$end":[\n');
+          place = "end";
+          more = true;
+          break;
+        case "end":
+          if (more) {
+            more = text.endsWith(",\n");
+            yield { kind: "end", line: `{"$end":${text.slice(0, more ? -2 : -1)}}\n` };
+          } else {
+            require(text === "],\n");
+            place = "trailer";
           }
           break;
         case "trailer":
           yield { kind: "trailer", line: `{${text}` };
-          place = "done";
+          place = "nothing";
           break;
-        case "done":
+        case "nothing":
           throw unexpected();
       }
     }
@@ -200,7 +240,9 @@ function tableLineOf(text: string): string | undefined {
   if (!text.endsWith(":[\n")) return undefined;
   try {
     const table: unknown = JSON.parse(text.slice(0, -3));
-    return typeof table === "string" ? `${JSON.stringify({ $table: table })}\n` : undefined;
+    return typeof table === "string" && text === `${JSON.stringify(table)}:[\n`
+      ? `${JSON.stringify({ $table: table })}\n`
+      : undefined;
   } catch {
     return undefined;
   }

@@ -1,11 +1,62 @@
-import { ExitCode } from "../errors.ts";
-import { defineCommand } from "./command.ts";
+import { AppError, ExitCode } from "../errors.ts";
+import { defineCommand, type GlobalArguments } from "./command.ts";
+import { maxRowSizeOption, parseRowSize } from "./options.ts";
 
-export const verifyCommand = defineCommand({
+interface VerifyArguments extends GlobalArguments {
+  file: string;
+  "max-row-size": string;
+}
+
+export const verifyCommand = defineCommand<VerifyArguments>({
   usage: "verify <file>",
-  summary: "to come",
-  options: (yargs) => yargs,
-  examples: [],
-  exitCodes: [],
-  run: async () => ExitCode.done,
+  summary: "check every byte, row, reference and chain link of a bundle; no database is needed",
+  options: (yargs) =>
+    yargs
+      .positional("file", {
+        type: "string",
+        demandOption: true,
+        describe: "a bundle, or - for the standard input",
+      })
+      .option("max-row-size", maxRowSizeOption),
+  examples: [
+    ["pgtenant verify acme.jsonl.zst", "is this copy whole and consistent?"],
+    ["pgtenant export acme -o - | pgtenant verify -", "check what an export writes"],
+  ],
+  exitCodes: [ExitCode.invalidInput, ExitCode.key],
+  async run(args, context) {
+    const { openInput } = await import("../storage/input.ts");
+    const { verifyBundle } = await import("../bundle/verify.ts");
+    const { verificationDocument, verificationText, findingLines } = await import(
+      "./render/verification.ts"
+    );
+    const { output } = context;
+    const started = performance.now();
+    const maxRowBytes = parseRowSize(args.maxRowSize);
+    const input = await openInput(args.file, context.signal);
+    const progress = await context.progress("verifying");
+    const found = await verifyBundle(input.bytes, {
+      name: input.name,
+      maxRowBytes,
+      onRows: (table, rows) => progress.advance(table, rows),
+    });
+    progress.stop();
+    const seconds = (performance.now() - started) / 1000;
+    for (const note of found.notes) output.note(`note: ${note}`);
+    const document = { ...verificationDocument(found), seconds };
+    if (found.found > 0) {
+      throw new AppError(
+        "invalid-bundle",
+        ExitCode.invalidInput,
+        `${input.name} is whole, but ${found.found} of its rows or references do not hold`,
+        {
+          hint: "The bundle was made by other means than pgtenant export, or altered. Take another copy.",
+          details: findingLines(found),
+          data: document,
+        },
+      );
+    }
+    output.text(verificationText(found, input.name, seconds));
+    output.result(document);
+    return ExitCode.done;
+  },
 });

@@ -47,7 +47,7 @@ export const verifyCommand = defineCommand<VerifyArguments>({
       throw new AppError(
         "invalid-bundle",
         ExitCode.invalidInput,
-        `${input.name} is whole, but ${found.found} of its rows or references do not hold`,
+        `${input.name} is whole, but ${found.found} thing${found.found === 1 ? "" : "s"} in it do${found.found === 1 ? "es" : ""} not hold`,
         {
           hint: "The bundle was made by other means than pgtenant export, or altered. Take another copy.",
           details: findingLines(found),

@@ -8,6 +8,8 @@ export interface LineLimits {
   readonly maxLine: number;
   /** Batches are at least this many bytes, except the last. */
   readonly batch: number;
+  /** Whose rows they are, for messages, where that is known. */
+  readonly table?: string;
 }
 
 /**
@@ -37,7 +39,7 @@ export async function* completeLines(
       tail.push(bytes.subarray(cut));
       tailBytes += bytes.length - cut;
     }
-    if (tailBytes > limits.maxLine) throw lineTooLong(limits.maxLine);
+    if (tailBytes > limits.maxLine) throw lineTooLong(limits.maxLine, limits.table);
     if (readyBytes >= limits.batch) {
       yield joined(ready);
       ready = [];
@@ -54,12 +56,12 @@ function joined(parts: readonly Buffer[]): Buffer {
 }
 
 /** The number of lines in a batch; a rest without a line end does not count. */
-export function countLines(batch: Buffer, maxLine: number): number {
+export function countLines(batch: Buffer, maxLine: number, table?: string): number {
   let count = 0;
   for (let start = 0; ; ) {
     const end = batch.indexOf(lineFeed, start);
     if (end < 0) return count;
-    if (end + 1 - start > maxLine) throw lineTooLong(maxLine);
+    if (end + 1 - start > maxLine) throw lineTooLong(maxLine, table);
     start = end + 1;
     count += 1;
   }
@@ -69,11 +71,11 @@ export function endsWithLineFeed(bytes: Buffer): boolean {
   return bytes.length > 0 && bytes[bytes.length - 1] === lineFeed;
 }
 
-function lineTooLong(maxLine: number): AppError {
+function lineTooLong(maxLine: number, table: string | undefined): AppError {
   return new AppError(
     "row-too-long",
     ExitCode.invalidInput,
-    `a row is longer than ${maxLine} bytes`,
+    `a row${table === undefined ? "" : ` of table "${table}"`} is longer than ${maxLine} bytes`,
     { hint: "Give a higher limit with --max-row-size, such as --max-row-size 256MiB." },
   );
 }

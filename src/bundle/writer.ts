@@ -80,12 +80,13 @@ async function* writeRows(
     ? createRowValidator(table.name, table.schema, options.maxRowBytes)
     : undefined;
   const hash = createHash("sha256");
-  const limits = { maxLine: options.maxRowBytes, batch: batchBytes };
+  const limits = { maxLine: options.maxRowBytes, batch: batchBytes, table: table.name };
   let rows = 0;
   for await (const batch of completeLines(section.rows, limits)) {
     if (!endsWithLineFeed(batch)) throw incompleteCopy(table.name);
     hash.update(batch);
-    const count = validator?.check(batch, rows + 1) ?? countLines(batch, options.maxRowBytes);
+    const count =
+      validator?.check(batch, rows + 1) ?? countLines(batch, options.maxRowBytes, table.name);
     yield* layout.rows(batch, rows === 0);
     rows += count;
     options.onRows?.(table.name, count, batch.length);

@@ -1,0 +1,193 @@
+import { sql } from "kysely";
+import type { Session } from "../postgres/session.ts";
+import type { DoctorFinding } from "./doctor.ts";
+import type { OpenSchema } from "./open-schema.ts";
+
+interface ServerFacts {
+  user: string;
+  superuser: boolean;
+  recovering: boolean;
+  read_only: boolean;
+  pid: number;
+  temp: boolean;
+  archive_mode: string;
+}
+
+/** The server itself, whatever the database holds. */
+export async function checkServer(
+  session: Session,
+  databaseUrl: string,
+): Promise<readonly DoctorFinding[]> {
+  const { rows } = await sql<ServerFacts>`
+    SELECT current_user::text AS user,
+           (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
+           pg_is_in_recovery() AS recovering,
+           current_setting('default_transaction_read_only')::bool AS read_only,
+           pg_backend_pid() AS pid,
+           has_database_privilege(current_database(), 'TEMP') AS temp,
+           current_setting('archive_mode') AS archive_mode`.execute(session.db);
+  const [facts] = rows;
+  if (facts === undefined) throw new Error("the server told nothing about itself");
+  const findings: DoctorFinding[] = [
+    {
+      level: "ok",
+      check: "connection",
+      message: `PostgreSQL ${session.serverVersion}, database "${session.database}", user "${facts.user}"${facts.superuser ? " (superuser)" : ""}`,
+    },
+  ];
+  if (facts.recovering) {
+    findings.push({
+      level: "warning",
+      check: "standby",
+      message: "this server is a standby: exports work, imports do not",
+      hint: "For an import, connect to the primary.",
+    });
+  } else if (facts.read_only) {
+    findings.push({
+      level: "warning",
+      check: "read-only",
+      message: "transactions of this role or database are read-only by default: imports fail",
+      hint: "For an import: ALTER ROLE … SET default_transaction_read_only = off",
+    });
+  }
+  if (!facts.temp) {
+    findings.push({
+      level: "warning",
+      check: "temporary-tables",
+      message: `user "${facts.user}" may not make temporary tables, which an import needs`,
+      hint: `GRANT TEMP ON DATABASE "${session.database}" TO "${facts.user}"`,
+    });
+  }
+  const pooler = poolerFinding(session, facts.pid, databaseUrl);
+  if (pooler !== undefined) findings.push(pooler);
+  findings.push({
+    level: "note",
+    check: "wal-archiving",
+    message:
+      facts.archive_mode === "off"
+        ? "WAL archiving is off: no point-in-time recovery; bundles and backups are all there is"
+        : "WAL archiving is on",
+  });
+  return findings;
+}
+
+/** A pooler makes up the process number it sends to its clients; the server tells its own. */
+function poolerFinding(
+  session: Session,
+  pid: number,
+  databaseUrl: string,
+): DoctorFinding | undefined {
+  const announced = (session.client as { readonly processID?: number | null }).processID;
+  const another = typeof announced === "number" && announced !== pid;
+  const usualPort = URL.canParse(databaseUrl) && new URL(databaseUrl).port === "6432";
+  if (!another && !usualPort) return undefined;
+  return {
+    level: "warning",
+    check: "pooler",
+    message: another
+      ? "a connection pooler such as PgBouncer stands between us and the server"
+      : "port 6432 is PgBouncer's usual port",
+    hint: "Name the server itself in DATABASE_URL: locks, temporary tables and settings need a session of their own.",
+  };
+}
+
+interface TableRights {
+  name: string;
+  usage: boolean;
+  select: boolean;
+  write: boolean;
+  rls: boolean;
+}
+
+/** What the role may do with the tables and sequences of tenants. */
+export async function checkRights(
+  session: Session,
+  schema: OpenSchema,
+): Promise<{ findings: readonly DoctorFinding[]; readable: ReadonlySet<string> }> {
+  const nameOf = new Map(schema.tables.map((table) => [table.oid, table.name]));
+  const { rows } = await sql<TableRights & { oid: number }>`
+    SELECT c.oid, has_schema_privilege(c.relnamespace, 'USAGE') AS usage,
+           has_table_privilege(c.oid, 'SELECT') AS select,
+           has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE')
+             AND has_table_privilege(c.oid, 'DELETE') AS write,
+           row_security_active(c.oid) AS rls
+      FROM pg_class c WHERE c.oid = ANY (${[...nameOf.keys()]}::oid[])`.execute(session.db);
+  const named = (wanted: (row: TableRights) => boolean) =>
+    rows.filter(wanted).flatMap((row) => nameOf.get(row.oid) ?? []);
+  const unreadable = named((row) => !row.usage || !row.select);
+  const unwritable = named((row) => !row.write);
+  const filtered = named((row) => row.rls);
+  const sequences = await sequencesWithoutRights(session, schema);
+  const findings: DoctorFinding[] = [];
+  if (unreadable.length > 0) {
+    findings.push({
+      level: "problem",
+      check: "rights",
+      message: `this role cannot read ${list(unreadable)}`,
+      hint: "GRANT USAGE on the schema and SELECT on the tables, or connect as their owner.",
+      details: unreadable,
+    });
+  }
+  if (filtered.length > 0) {
+    findings.push({
+      level: "problem",
+      check: "row-level-security",
+      message: `row-level security hides rows of ${list(filtered)} from this role: exports fail`,
+      hint: "Connect as the tables' owner, a superuser, or a role with BYPASSRLS.",
+      details: filtered,
+    });
+  }
+  if (unwritable.length > 0) {
+    findings.push({
+      level: "warning",
+      check: "rights",
+      message: `this role cannot write ${list(unwritable)}: exports work, imports fail`,
+      hint: "For imports: GRANT INSERT, UPDATE, DELETE on the tables, or connect as their owner.",
+      details: unwritable,
+    });
+  }
+  if (sequences.length > 0) {
+    findings.push({
+      level: "warning",
+      check: "rights",
+      message: `this role cannot move on ${list(sequences)}: imports fail`,
+      hint: "Connect as the sequences' owner, or GRANT USAGE, SELECT, UPDATE on them.",
+      details: sequences,
+    });
+  }
+  if (findings.length === 0) {
+    findings.push({
+      level: "ok",
+      check: "rights",
+      message: `this role may read and write all ${schema.tables.length} tables of tenants, and sees every row`,
+    });
+  }
+  const hidden = new Set([...unreadable, ...filtered]);
+  const readable = new Set(schema.tables.map((t) => t.name).filter((name) => !hidden.has(name)));
+  return { findings, readable };
+}
+
+async function sequencesWithoutRights(
+  session: Session,
+  schema: OpenSchema,
+): Promise<readonly string[]> {
+  const wanted = schema.tables.flatMap((table) => table.sequences);
+  if (wanted.length === 0) return [];
+  const { rows } = await sql<{ name: string }>`
+    SELECT n.nspname || '.' || c.relname AS name
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relkind = 'S'
+       AND (n.nspname::text, c.relname::text) IN (${sql.join(
+         wanted.map((one) => sql`(${one.schema}, ${one.relation})`),
+       )})
+       AND NOT (has_sequence_privilege(c.oid, 'USAGE') AND has_sequence_privilege(c.oid, 'SELECT')
+                AND has_sequence_privilege(c.oid, 'UPDATE'))
+     ORDER BY 1`.execute(session.db);
+  return rows.map((row) => row.name);
+}
+
+/** The first few, and how many more. */
+export function list(names: readonly string[], shown = 3): string {
+  const first = names.slice(0, shown).join(", ");
+  return names.length > shown ? `${first} and ${names.length - shown} more` : first;
+}

@@ -1,0 +1,85 @@
+import { AppError, ExitCode } from "../errors.ts";
+import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
+import { checkRows } from "./doctor-rows.ts";
+import { checkSchema } from "./doctor-schema.ts";
+import { checkRights, checkServer } from "./doctor-server.ts";
+import { type OpenSchema, openSchema, type SchemaOptions } from "./open-schema.ts";
+import type { ProgressListener } from "./progress.ts";
+
+/** `note` is worth knowing, `warning` may fail one day or one command, `problem` will. */
+export type DoctorLevel = "ok" | "note" | "warning" | "problem";
+
+export interface DoctorFinding {
+  readonly level: DoctorLevel;
+  /** What was looked at, a kebab-case word. */
+  readonly check: string;
+  readonly message: string;
+  readonly hint?: string;
+  /** Everything the message could only summarise. */
+  readonly details?: readonly string[];
+}
+
+export interface DoctorReport {
+  readonly findings: readonly DoctorFinding[];
+  readonly problems: number;
+  readonly warnings: number;
+  /** 0 without a problem; 2 when the schema is not classified, else 7. */
+  readonly exitCode: ExitCode;
+}
+
+/**
+ * Looks for what would make an export or an import fail, and changes nothing.
+ *
+ * @throws {AppError} exit 7 or 2 when there is no connection, so that nothing can be looked at
+ */
+export function examine(
+  connection: ConnectionOptions,
+  options: SchemaOptions,
+  progress: ProgressListener,
+): Promise<DoctorReport> {
+  return withSession(connection, async (session) => {
+    const findings: DoctorFinding[] = [...(await checkServer(session, connection.databaseUrl))];
+    const { schema, finding } = await classified(session, options);
+    if (finding !== undefined) findings.push(finding);
+    if (schema !== undefined) {
+      const { findings: rights, readable } = await checkRights(session, schema);
+      findings.push(...rights, ...(await checkSchema(session, schema)));
+      findings.push(...(await checkRows(session, schema, readable, progress)));
+    }
+    const problems = findings.filter((one) => one.level === "problem");
+    const unclassified = problems.some((one) => one.check === "classification");
+    return Object.freeze({
+      findings,
+      problems: problems.length,
+      warnings: findings.filter((one) => one.level === "warning").length,
+      exitCode:
+        problems.length === 0 ? ExitCode.done : unclassified ? ExitCode.usage : ExitCode.database,
+    });
+  });
+}
+
+/** Goes on without what is not classified, if that is all that is wrong. */
+async function classified(
+  session: Session,
+  options: SchemaOptions,
+): Promise<{ schema?: OpenSchema; finding?: DoctorFinding }> {
+  try {
+    const schema = await openSchema(session, options);
+    const message = `all ${schema.catalog.tables.size} tables are accounted for: ${schema.tables.length} belong to tenants, by profile "${schema.profile.name}"`;
+    return { schema, finding: { level: "ok", check: "classification", message } };
+  } catch (error) {
+    if (!(error instanceof AppError) || error.exitCode !== ExitCode.usage) throw error;
+    // Not the schema's fault, and nothing can be said about the database without a profile.
+    if (error.code === "invalid-profile") throw error;
+    const finding: DoctorFinding = {
+      level: "problem",
+      check: "classification",
+      message: error.message,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      details: error.details,
+    };
+    if (options.acceptUnclassified) return { finding };
+    const again = await classified(session, { ...options, acceptUnclassified: true });
+    return again.schema === undefined ? { finding } : { schema: again.schema, finding };
+  }
+}

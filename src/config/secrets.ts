@@ -3,7 +3,8 @@ const distinctive = 6;
 
 /** Everything that must not be printed of a database URL: its password, in each written form. */
 export function secretsOfUrl(databaseUrl: string): readonly string[] {
-  if (!URL.canParse(databaseUrl)) return [];
+  // Nobody can tell where the password stands in what is no URL.
+  if (!URL.canParse(databaseUrl)) return databaseUrl === "" ? [] : [databaseUrl];
   const url = new URL(databaseUrl);
   const written = url.password || (url.searchParams.get("password") ?? "");
   if (written === "") return [];
@@ -26,9 +27,12 @@ export function writtenForms(secret: string, ...others: readonly string[]): read
   return [...new Set(forms)].filter((form) => form !== "").sort((a, b) => b.length - a.length);
 }
 
-/** Replaces secrets, and the password of anything that looks like a URL, by `***`. */
+/**
+ * Replaces secrets, and the password of anything that looks like a URL, by `***`; but not the
+ * word "password" of our own examples.
+ */
 export function maskSecrets(text: string, secrets: readonly string[]): string {
-  let masked = text.replace(/(\w+:\/\/[^\s:/@"']*:)[^\s@"']*(?=@)/g, "$1***");
+  let masked = text.replace(/(\w+:\/\/[^\s:/@"']*:)(?!password@)[^\s@"']*(?=@)/g, "$1***");
   for (const secret of secrets) {
     masked =
       secret.length >= distinctive

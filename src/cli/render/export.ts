@@ -19,8 +19,8 @@ export function nextAfterExport(result: ExportResult): string {
   const file = shellWord(result.output);
   return [
     "",
-    "to check it:         " + `pgtenant verify ${file}`,
-    "to put it back:      " + `pgtenant import ${file} --dry-run`,
+    `to check it:         pgtenant verify ${file}`,
+    `to put it back:      pgtenant import ${file} --dry-run`,
   ].join("\n");
 }
 

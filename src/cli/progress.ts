@@ -30,7 +30,7 @@ async function openBar(doing: string): Promise<ProgressListener> {
         parts.push(`[${"=".repeat(filled)}${" ".repeat(24 - filled)}] ${Math.floor(share * 100)}%`);
       }
       parts.push(`${count(done)} rows`, rate(done, seconds));
-      if (payload.total > done && speed > 0) {
+      if (payload.total > done && speed > 0 && seconds > 2) {
         parts.push(`${duration((payload.total - done) / speed)} left`);
       }
       return `${parts.join("  ")}  ${payload.step}`;

@@ -35,8 +35,9 @@ export interface ExportRequest extends Omit<ExportOptions, "output"> {
 export function exportNamedTenant(request: ExportRequest, wanted: string): Promise<ExportResult> {
   return withSession(request.connection, async (session) => {
     const schema = await openSchema(session, request.schema);
-    const tenant = await findTenant(session, schema, wanted);
     return await withSnapshot(session, schema, async (snapshot) => {
+      // Within the snapshot, or the tenant could be gone from it.
+      const tenant = await findTenant(session, schema, wanted);
       const output = await outputFor(request, tenant, snapshot, new Set());
       return await exportTenant(session, schema, snapshot, tenant, { ...request, output });
     });

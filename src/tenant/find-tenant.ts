@@ -6,8 +6,6 @@ import { AppError, ExitCode } from "../errors.ts";
 import type { Session } from "../postgres/session.ts";
 import type { TenantSchema } from "../profile/classify.ts";
 
-const maxListed = 100_000;
-
 /** Every tenant, ordered by the first lookup column. */
 export async function listIdentities(
   session: Session,
@@ -16,7 +14,7 @@ export async function listIdentities(
   const { rows } = await sql<TenantIdentity>`
     SELECT ${identityColumns(schema)}
       FROM ${relation(rootOf(schema))} AS r
-     ORDER BY 2, 1 LIMIT ${maxListed}`.execute(session.db);
+     ORDER BY 2, 1`.execute(session.db);
   return rows;
 }
 

@@ -19,8 +19,8 @@ export type Ownership = ReadonlyMap<string, readonly ForeignKey[]>;
 /**
  * Finds, for every table that has one, the way to the root. A path whose columns are all NOT
  * NULL wins over one that a NULL can interrupt, then a shorter over a longer one. Only where
- * every path can be interrupted do several count. `preferred` names the key to take instead,
- * by table.
+ * every path can be interrupted do several count, and then all that do not lead in a circle.
+ * `preferred` names the key to take instead, by table.
  */
 export function findOwnership(
   catalog: Catalog,
@@ -45,16 +45,36 @@ export function findOwnership(
       grew = round.length > 0;
     }
   };
-  const keysOf = (table: Table) => references.get(table.name) ?? [];
-  spread((table) => {
+  const keysOf = (table: Table) => {
     const wanted = preferred.get(table.name);
-    const keys = (wanted === undefined ? keysOf(table) : [wanted]).filter(
-      (key) => found.has(key.to) && (wanted !== undefined || isMandatory(table, key)),
+    return wanted === undefined ? (references.get(table.name) ?? []) : [wanted];
+  };
+  spread((table) => {
+    const keys = keysOf(table).filter(
+      (key) => found.has(key.to) && (preferred.has(table.name) || isMandatory(table, key)),
     );
     return bestFirst(keys, root).slice(0, 1);
   });
-  spread((table) => keysOf(table).filter((key) => found.has(key.to) && key.to !== table.name));
+  const uninterrupted = new Set(found.keys());
+  spread((table) => keysOf(table).filter((key) => found.has(key.to)));
+  // A row may have only the key to a table that was found after its own.
+  for (const table of candidates.filter(({ name }) => !uninterrupted.has(name))) {
+    for (const key of keysOf(table)) {
+      const keys = found.get(table.name) ?? [];
+      if (keys.includes(key) || !found.has(key.to) || leadsOver(found, key.to, table.name))
+        continue;
+      found.set(table.name, [...keys, key]);
+    }
+  }
   return found;
+}
+
+/** True when a path from `start` to the root passes through `table`, or starts there. */
+function leadsOver(ownership: Ownership, start: string, table: string): boolean {
+  return (
+    start === table ||
+    (ownership.get(start) ?? []).some((step) => leadsOver(ownership, step.to, table))
+  );
 }
 
 /** Straight to the root before over another table; then fewer columns; then by name. */

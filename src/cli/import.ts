@@ -101,6 +101,7 @@ export const importCommand = defineCommand<ImportArguments>({
     let plan: ImportPlan | undefined;
     const given = importOptions(args);
     const input = await openInput(args.bundle, context.signal);
+    if (input.shareRead !== undefined) progress.follow(input.shareRead);
     const options: ImportOptions = {
       ...given,
       name: input.name,

@@ -31,6 +31,7 @@ export const inspectCommand = defineCommand<InspectArguments>({
     const maxRowBytes = parseRowSize(args.maxRowSize);
     const input = await openInput(args.bundle, context.signal);
     const progress = await context.progress("reading");
+    if (input.shareRead !== undefined) progress.follow(input.shareRead);
     const found = await inspectBundle(input.bytes, {
       name: input.name,
       maxRowBytes,

@@ -22,20 +22,21 @@ async function openBar(doing: string): Promise<ProgressListener> {
     format: (_options, params, payload: { readonly step: string; readonly total: number }) => {
       const seconds = (Date.now() - params.startTime) / 1000;
       const done = params.value;
-      const speed = done / Math.max(seconds, 0.001);
       const parts = [doing];
-      if (payload.total > 0) {
-        const share = Math.min(1, done / payload.total);
+      const share = payload.total > 0 ? Math.min(1, done / payload.total) : shareRead?.();
+      if (share !== undefined) {
         const filled = Math.round(share * 24);
         parts.push(`[${"=".repeat(filled)}${" ".repeat(24 - filled)}] ${Math.floor(share * 100)}%`);
       }
       parts.push(`${count(done)} rows`, rate(done, seconds));
-      if (payload.total > done && speed > 0 && seconds > 2) {
-        parts.push(`${duration((payload.total - done) / speed)} left`);
+      // Too little is known at first, and before a large table is written as a whole.
+      if (share !== undefined && share > 0.02 && share < 1 && seconds > 2) {
+        parts.push(`${duration((seconds * (1 - share)) / share)} left`);
       }
       return `${parts.join("  ")}  ${payload.step}`;
     },
   });
+  let shareRead: (() => number) | undefined;
   let total = 0;
   let running = false;
   const open = () => {
@@ -51,6 +52,9 @@ async function openBar(doing: string): Promise<ProgressListener> {
       running = false;
       open();
     },
+    follow(share) {
+      shareRead = share;
+    },
     advance(step, rows) {
       open();
       bar.increment(rows, { step, total });
@@ -58,6 +62,7 @@ async function openBar(doing: string): Promise<ProgressListener> {
     stop() {
       if (running) bar.stop();
       running = false;
+      shareRead = undefined;
       total = 0;
     },
   };
@@ -90,6 +95,7 @@ function openLines(output: Output, doing: string): ProgressListener {
       rows = 0;
       total = all;
     },
+    follow: () => undefined,
     advance(now, more) {
       open();
       step = now;

@@ -34,6 +34,7 @@ export const verifyCommand = defineCommand<VerifyArguments>({
     const maxRowBytes = parseRowSize(args.maxRowSize);
     const input = await openInput(args.file, context.signal);
     const progress = await context.progress("verifying");
+    if (input.shareRead !== undefined) progress.follow(input.shareRead);
     const found = await verifyBundle(input.bytes, {
       name: input.name,
       maxRowBytes,

@@ -10,6 +10,13 @@ export function connectionError(error: unknown, databaseUrl: string): AppError {
   const target = describeTarget(databaseUrl);
   const fail = (code: string, message: string, hint: string) =>
     new AppError(code, ExitCode.database, message, { hint, cause: error });
+  if (isPasswordMissing(error)) {
+    return fail(
+      "login-refused",
+      `the server at ${target.server} wants a password of user "${target.user}", and none is given`,
+      "Put it into DATABASE_URL or DATABASE_URL_FILE.",
+    );
+  }
   switch (sqlStateOf(error)) {
     case SqlState.invalidPassword:
     case SqlState.invalidAuthorization:
@@ -48,14 +55,22 @@ export function connectionError(error: unknown, databaseUrl: string): AppError {
 function describeTarget(databaseUrl: string) {
   try {
     const url = new URL(databaseUrl);
+    const host = url.searchParams.get("host") ?? decodeURIComponent(url.hostname);
     return {
-      server: `${url.hostname || "localhost"}:${url.port || "5432"}`,
+      server: host.startsWith("/")
+        ? `the socket in ${host}`
+        : `${host || "localhost"}:${url.port || "5432"}`,
       user: decodeURIComponent(url.username) || "(none given)",
       database: decodeURIComponent(url.pathname.slice(1)),
     };
   } catch {
     return { server: "the server", user: "(unreadable)", database: "(unreadable)" };
   }
+}
+
+/** Told by the client itself, before it answers the server. */
+function isPasswordMissing(error: unknown): boolean {
+  return error instanceof Error && /^SASL: .*client password must be/.test(error.message);
 }
 
 /** Several addresses of one name fail together as an AggregateError with an empty message. */

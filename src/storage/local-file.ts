@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
+import { createReadStream, createWriteStream, type ReadStream } from "node:fs";
 import { access, link, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { Readable, Transform } from "node:stream";
@@ -102,13 +102,17 @@ function existingFile(path: string): AppError {
 }
 
 /**
- * The bytes of a file.
+ * The bytes of a file, and how many it has.
  *
  * @throws {AppError} exit 2 when there is no such file or it cannot be opened
  */
-export async function readWholeFile(path: string): Promise<Readable> {
+export async function readWholeFile(
+  path: string,
+): Promise<{ readonly stream: ReadStream; readonly size: number }> {
+  let size = 0;
   try {
     const info = await stat(path);
+    size = info.size;
     if (info.isDirectory()) {
       throw new AppError("not-a-file", ExitCode.usage, `"${path}" is a folder`, {
         hint: "Give the path of one file.",
@@ -127,7 +131,7 @@ export async function readWholeFile(path: string): Promise<Readable> {
       { cause, hint: missing ? "Check the path." : "Check its owner and mode." },
     );
   }
-  return createReadStream(path, { highWaterMark: 1 << 20 });
+  return { stream: createReadStream(path, { highWaterMark: 1 << 20 }), size };
 }
 
 /** Writes to the standard output; a closed pipe is an error, since the bundle is incomplete. */
@@ -186,6 +190,7 @@ export function storageError(error: unknown, path: string): unknown {
         `${where} cannot be written (${codeOf(error)})`,
         "Choose another place with -o or BACKUP_DIR, or change the folder's rights.",
       );
+    case "EEXIST": // where a folder is wanted, there is a file
     case "ENOTDIR":
     case "ENAMETOOLONG":
     case "EISDIR":

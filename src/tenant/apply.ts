@@ -23,7 +23,7 @@ export async function applyPlan(
   schema: OpenSchema,
   bundle: StagedBundle,
   working: WorkingPlan,
-  onStep: (step: string) => void,
+  onStep: (step: string, rows: number) => void,
 ): Promise<ReadonlyMap<string, Tally>> {
   const { plan } = working;
   const tallies = new Map<string, Tally>(
@@ -36,7 +36,7 @@ export async function applyPlan(
     statement: RawBuilder<unknown>,
   ) => {
     if (expected === 0) return;
-    onStep(`${kind} ${staged.table.name}`);
+    onStep(`${kind} ${staged.table.name}`, 0);
     const { numAffectedRows } = await statement.execute(session.db);
     const written = Number(numAffectedRows ?? 0n);
     if (written !== expected) {
@@ -46,6 +46,7 @@ export async function applyPlan(
     }
     const tally = tallies.get(staged.table.name);
     if (tally !== undefined) tally[kind] += written;
+    onStep(`${kind} ${staged.table.name}`, written);
   };
   const insertAll = async () => {
     for (const staged of bundle.tables) {

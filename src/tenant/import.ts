@@ -5,7 +5,7 @@ import { SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
 import { applyPlan } from "./apply.ts";
 import type { ImportOptions, ImportResult } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
-import { isDestructive, isEmpty, makePlan, type WorkingPlan } from "./plan.ts";
+import { isDestructive, isEmpty, makePlan, rowsToWrite, type WorkingPlan } from "./plan.ts";
 import { countWrites, readBack, refuseUnplannedWrites } from "./proof-of-writes.ts";
 import { moveSequences } from "./sequences.ts";
 import { openBundle, type StagedBundle, stageBundle } from "./staging.ts";
@@ -81,8 +81,9 @@ async function write(
   options: ImportOptions,
 ): Promise<void> {
   const before = await countWrites(session, schema);
-  const planned = await applyPlan(session, schema, bundle, working, (step) =>
-    options.progress.advance(step, 0),
+  options.progress.start(rowsToWrite(working.plan));
+  const planned = await applyPlan(session, schema, bundle, working, (step, rows) =>
+    options.progress.advance(step, rows),
   );
   options.progress.advance("reading back", 0);
   await readBack(session, bundle);

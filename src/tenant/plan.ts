@@ -62,12 +62,13 @@ export async function makePlan(
   };
 }
 
+export function rowsToWrite(plan: ImportPlan): number {
+  return plan.tables.reduce((sum, t) => sum + t.insert + t.update + t.relink + t.delete, 0);
+}
+
 /** True when applying the plan would write nothing. */
 export function isEmpty(plan: ImportPlan): boolean {
-  return (
-    plan.sequences.length === 0 &&
-    plan.tables.every((t) => t.insert + t.update + t.relink + t.delete === 0)
-  );
+  return plan.sequences.length === 0 && rowsToWrite(plan) === 0;
 }
 
 /** True when applying the plan changes or deletes rows that exist. */

@@ -3,6 +3,8 @@ export interface ProgressListener {
   /** True when counting first is worth it, because a bar with a time left is shown. */
   readonly wantsTotal: boolean;
   start(totalRows: number): void;
+  /** Where rows cannot be counted first: the share of the input that was read, 0 to 1. */
+  follow(share: () => number): void;
   advance(step: string, rows: number): void;
   stop(): void;
 }
@@ -10,6 +12,7 @@ export interface ProgressListener {
 export const noProgress: ProgressListener = {
   wantsTotal: false,
   start: () => undefined,
+  follow: () => undefined,
   advance: () => undefined,
   stop: () => undefined,
 };

@@ -6,6 +6,7 @@ import type { Session } from "../postgres/session.ts";
 import { isOwned, referencesOf } from "../profile/classify.ts";
 import type { Conflict } from "./conflicts.ts";
 import { maxListedRows } from "./conflicts.ts";
+import { becomesLive } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { rowKeyText } from "./row-key.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
@@ -23,7 +24,7 @@ export async function proveBoundary(
   schema: OpenSchema,
   bundle: StagedBundle,
 ): Promise<readonly Conflict[]> {
-  const conflicts: Conflict[] = [...(await proveRoot(session, schema, bundle))];
+  const conflicts: Conflict[] = [];
   const byName = new Map(bundle.tables.map((staged) => [staged.table.name, staged]));
   for (const staged of bundle.tables) {
     conflicts.push(...(await foreignRows(session, staged)));
@@ -37,29 +38,30 @@ export async function proveBoundary(
   return conflicts;
 }
 
-/** The bundle holds its tenant's row, and no other tenant's. */
-async function proveRoot(
+/**
+ * Proves that the bundle holds its tenant's row, and no other tenant's. It comes before anything
+ * else, since until then the header's tenant may be any text.
+ */
+export async function proveRoot(
   session: Session,
   schema: OpenSchema,
   bundle: StagedBundle,
 ): Promise<readonly Conflict[]> {
   const staged = bundle.tables.find(({ table }) => table.name === schema.root.table);
   const { id } = bundle.header.tenant;
-  if (staged === undefined) return [];
-  const { rows } = await sql<{ key: string }>`
-    SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
-     WHERE ${sql.id("s", schema.root.key)}::text <> ${id} LIMIT ${maxListedRows}`.execute(
-    session.db,
-  );
-  const others = rows.map(
-    (row): Conflict => ({
+  if (staged !== undefined && staged.rows > 0) {
+    const { rows } = await sql<{ key: string }>`
+      SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
+       WHERE ${sql.id("s", schema.root.key)}::text <> ${id} LIMIT ${maxListedRows}`.execute(
+      session.db,
+    );
+    return rows.map((row) => ({
       kind: "boundary",
       table: schema.root.table,
       row: row.key,
       reason: "is another tenant than the one that the bundle's header names",
-    }),
-  );
-  if (others.length > 0 || staged.rows === 1) return others;
+    }));
+  }
   return [
     {
       kind: "boundary",
@@ -152,7 +154,8 @@ async function proveReference(
       allPresent("s", key.columns),
       inStage === undefined || !key.toColumns.every((column) => inStage.present.has(column))
         ? sql`TRUE`
-        : sql`NOT EXISTS (SELECT FROM ${inStage.stage} AS q WHERE ${columnsEqual("q", key.toColumns, "s", key.columns)})`,
+        : sql`NOT EXISTS (SELECT FROM ${inStage.stage} AS q
+                WHERE ${conjunction([columnsEqual("q", key.toColumns, "s", key.columns), becomesLive(inStage, "q")])})`,
       sql`NOT EXISTS (SELECT FROM ${relation(target)} AS p
             WHERE ${conjunction([columnsEqual("p", key.toColumns, "s", key.columns), inTarget])})`,
     ]),

@@ -180,3 +180,9 @@ export function isWritten(staged: StagedTable, alias: string): RawBuilder<boolea
   return sql`NOT EXISTS (SELECT FROM ${staged.match} AS wm
     WHERE ${columnsEqual("wm", staged.key, alias)} AND wm."pgtenant$action" IN ('same', 'keep'))`;
 }
+
+/** A condition on the staged row `alias`: after the import the live row is like it. */
+export function becomesLive(staged: StagedTable, alias: string): RawBuilder<boolean> {
+  return sql`NOT EXISTS (SELECT FROM ${staged.match} AS bm
+    WHERE ${columnsEqual("bm", staged.key, alias)} AND bm."pgtenant$action" = 'keep')`;
+}

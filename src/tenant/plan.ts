@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Session } from "../postgres/session.ts";
-import { proveBoundary } from "./boundary-proof.ts";
+import { proveBoundary, proveRoot } from "./boundary-proof.ts";
 import { type Conflict, refuseConflicts } from "./conflicts.ts";
 import type { ImportMode, ImportPlan, PlanNote, TablePlan } from "./import-types.ts";
 import { isInserted, keepOneWayColumns, matchLiveRows } from "./matching.ts";
@@ -30,6 +30,7 @@ export async function makePlan(
   bundle: StagedBundle,
   mode: ImportMode,
 ): Promise<WorkingPlan> {
+  refuseConflicts(await proveRoot(session, schema, bundle));
   const notes: PlanNote[] = [];
   if (mode !== "missing") notes.push(...(await keepOneWayColumns(session, schema, bundle)));
   await matchLiveRows(session, schema, bundle, mode);

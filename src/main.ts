@@ -6,6 +6,8 @@ import { toolVersion } from "./version.ts";
 const urlPattern = /postgres(?:ql)?:\/\/\S+/gi;
 /** After the first signal, what runs gets this long to undo itself. */
 const patienceMs = 10_000;
+/** And this long to be read, since the reader of a pipe may never come. */
+const lastWordsMs = 500;
 
 const argv = process.argv.slice(2);
 const urls = argv.flatMap((argument) => argument.match(urlPattern) ?? []);
@@ -51,6 +53,7 @@ async function run(): Promise<void> {
   } catch (error) {
     await failed(error);
   }
+  if (stop.signal.aborted) setTimeout(() => process.exit(), lastWordsMs);
   await output.end();
   if (output.closed && process.exitCode === ExitCode.done) process.exitCode = ExitCode.storage;
   clearTimeout(deadline);

@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 const root = fileURLToPath(new URL("../..", import.meta.url));
+/** Saves a third of a command's start: its sources are stripped and compiled only once. */
+const compileCache = fileURLToPath(new URL("../../node_modules/.cache/node", import.meta.url));
 
 export interface CommandOptions {
   /** `DATABASE_URL` of the command; without it the variable is absent. */
@@ -38,6 +40,7 @@ export function spawnPgtenant(
     env: {
       PATH,
       HOME,
+      NODE_COMPILE_CACHE: compileCache,
       ...(options.url === undefined ? {} : { DATABASE_URL: options.url }),
       ...options.env,
     },

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { AppError, ExitCode } from "../errors.ts";
-import { secretsOfUrl, writtenForms } from "./secrets.ts";
+import { holdsPassword, secretsOfUrl, writtenForms } from "./secrets.ts";
 import { unknownVariables } from "./unknown-variables.ts";
 import { parseBoolean, requireForm, type Variable, variables } from "./variables.ts";
 
@@ -61,7 +61,7 @@ export function resolveConfig(
     options.databaseUrl === undefined ? read(variables.databaseUrl) : undefined;
   const databaseUrl = options.databaseUrl ?? fromEnvironment ?? variables.databaseUrl.default;
   const encryptionKey = read(variables.encryptionKey);
-  if (options.databaseUrl?.includes("@") === true && secretsOfUrl(options.databaseUrl).length > 0) {
+  if (options.databaseUrl !== undefined && holdsPassword(options.databaseUrl)) {
     warnings.push(
       "a password on the command line can be seen by other users of this machine until pgtenant has started; use DATABASE_URL or DATABASE_URL_FILE",
     );
@@ -109,7 +109,7 @@ function readVariable(variable: Variable, environment: Environment): string | un
   const file = variable.secret === true ? environment[`${variable.name}_FILE`] : undefined;
   if (file !== undefined && file !== "") {
     if (direct !== undefined && direct !== "") throw bothGiven(variable);
-    return requireForm(variable, readSecret(variable, file));
+    return requireForm(variable, readSecret(variable, file), `${variable.name}_FILE`);
   }
   if (direct === undefined) return undefined;
   if (direct === "" && variable.default === undefined) return undefined;

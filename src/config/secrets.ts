@@ -15,6 +15,13 @@ export function secretsOfUrl(databaseUrl: string): readonly string[] {
   return publicWords.includes(plain) ? [] : writtenForms(plain, written);
 }
 
+/** True for a URL with a password, however well known. */
+export function holdsPassword(databaseUrl: string): boolean {
+  if (!URL.canParse(databaseUrl)) return false;
+  const url = new URL(databaseUrl);
+  return url.password !== "" || (url.searchParams.get("password") ?? "") !== "";
+}
+
 /** A secret as it is, in a URL, and inside a JSON string. */
 export function writtenForms(secret: string, ...others: readonly string[]): readonly string[] {
   const forms = [
@@ -32,7 +39,7 @@ export function writtenForms(secret: string, ...others: readonly string[]): read
  * word "password" of our own examples.
  */
 export function maskSecrets(text: string, secrets: readonly string[]): string {
-  let masked = text.replace(/(\w+:\/\/[^\s:/@"']*:)(?!password@)[^\s@"']*(?=@)/g, "$1***");
+  let masked = text;
   for (const secret of secrets) {
     masked =
       secret.length >= distinctive
@@ -42,7 +49,8 @@ export function maskSecrets(text: string, secrets: readonly string[]): string {
             "***",
           );
   }
-  return masked;
+  // Last, or half of a password with an @ in it would be left where it is not written as %40.
+  return masked.replace(/(\w+:\/\/[^\s:/@"']*:)(?!password@)[^\s@"']*(?=@)/g, "$1***");
 }
 
 function decoded(text: string): string {

@@ -13,7 +13,7 @@ const ours = /^(BACKUP|PGTENANT)_/i;
 export function unknownVariables(names: Iterable<string>): readonly string[] {
   const unknown = [...names].filter((name) => ours.test(name) && !knownNames.includes(name));
   for (const name of unknown) {
-    const near = knownNames.find((known) => looksLike(name, known));
+    const near = nearest(name);
     if (near === undefined) continue;
     throw new AppError(
       "unknown-variable",
@@ -28,12 +28,24 @@ export function unknownVariables(names: Iterable<string>): readonly string[] {
   return unknown.sort();
 }
 
-/** `BACKUP_ENCRYPTION`, `BACKUP_RETENTION`, `BACKUP_DIRS`; but not `BACKUP_PORT`. */
-function looksLike(name: string, known: string): boolean {
+/**
+ * The known name that was meant: by `BACKUP_DIRS` and `backup_dir`, by `PGTENANT_DIR` and
+ * `PGTENANT_BACKUP_DIR` (another prefix), and by the beginning `BACKUP_RETENTION`; but none by `BACKUP_PORT`.
+ */
+function nearest(name: string): string | undefined {
   const upper = name.toUpperCase();
   const word = upper.replace(ours, "");
-  const knownWord = known.replace(ours, "");
-  if (knownWord.startsWith(`${word}_`)) return true;
   const allowed = Math.min(3, Math.max(1, Math.floor(word.length / 3)));
-  return distance(upper, known) <= allowed;
+  const off = (known: string): number => {
+    const knownWord = known.replace(ours, "");
+    if (knownWord === word || known === word) return 0;
+    const letters = distance(upper, known);
+    if (letters <= allowed) return letters;
+    return knownWord.startsWith(`${word}_`) ? allowed + 1 : Number.POSITIVE_INFINITY;
+  };
+  const [first] = knownNames
+    .map((known) => ({ known, off: off(known) }))
+    .filter((candidate) => Number.isFinite(candidate.off))
+    .sort((a, b) => a.off - b.off);
+  return first?.known;
 }

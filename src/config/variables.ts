@@ -97,15 +97,20 @@ export const knownNames: readonly string[] = Object.values(variables).flatMap(
     variable.secret === true ? [variable.name, `${variable.name}_FILE`] : [variable.name],
 );
 
-/** @throws {AppError} exit 2 when the value does not have the variable's form */
-export function requireForm(variable: Variable, value: string): string {
+/**
+ * @param from the variable to name in the message, when the value comes from its `_FILE` twin
+ * @throws {AppError} exit 2 when the value does not have the variable's form
+ */
+export function requireForm(variable: Variable, value: string, from?: string): string {
   if (value !== "" && variable.accepts(value)) return value;
   const shown = variable.secret === true ? "" : ` "${value}"`;
   throw new AppError(
     "invalid-variable",
     ExitCode.usage,
     value === ""
-      ? `the environment variable ${variable.name} is empty`
+      ? from === undefined
+        ? `the environment variable ${variable.name} is empty`
+        : `the file that ${from} names is empty`
       : `the environment variable ${variable.name} has a value that cannot be used:${shown}`,
     {
       hint: `It must be ${variable.form}${

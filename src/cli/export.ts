@@ -5,6 +5,7 @@ import { ExitCode } from "../errors.ts";
 import type { Destination, ExportRequest } from "../tenant/export-tenants.ts";
 import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
 import { connectionOf, maxRowSizeOption, parseRowSize, schemaOptionsOf, usage } from "./options.ts";
+import { errorDocument } from "./report-error.ts";
 
 interface ExportArguments extends GlobalArguments {
   tenant?: string | undefined;
@@ -131,15 +132,7 @@ async function exportAll(args: Arguments, context: Context): Promise<ExitCode> {
   }
   output.result({
     ...result,
-    failed: result.failed.map(({ tenant, error }) => ({
-      tenant,
-      error: {
-        code: error.code,
-        message: error.message,
-        hint: error.hint,
-        exitCode: error.exitCode,
-      },
-    })),
+    failed: result.failed.map(({ tenant, error }) => ({ tenant, error: errorDocument(error) })),
     exitCode,
   });
   return exitCode;

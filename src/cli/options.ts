@@ -36,19 +36,19 @@ export const maxRowSizeOption = {
   describe: "the longest row that is accepted",
 } as const;
 
-const unitBytes: Readonly<Record<string, number>> = {
-  "": 1,
-  b: 1,
-  kb: 1e3,
-  mb: 1e6,
-  gb: 1e9,
-  k: 1024,
-  kib: 1024,
-  m: 1024 ** 2,
-  mib: 1024 ** 2,
-  g: 1024 ** 3,
-  gib: 1024 ** 3,
-};
+const unitBytes: ReadonlyMap<string, number> = new Map([
+  ["", 1],
+  ["b", 1],
+  ["kb", 1e3],
+  ["mb", 1e6],
+  ["gb", 1e9],
+  ["k", 1024],
+  ["kib", 1024],
+  ["m", 1024 ** 2],
+  ["mib", 1024 ** 2],
+  ["g", 1024 ** 3],
+  ["gib", 1024 ** 3],
+]);
 
 /** PostgreSQL itself cannot make a longer text value. */
 const largestRow = 1024 ** 3;
@@ -56,9 +56,8 @@ const largestRow = 1024 ** 3;
 /** @throws {AppError} exit 2 when it is not a size such as 64MiB */
 export function parseRowSize(text: string): number {
   const [, digits = "", unit = ""] = /^\s*(\d+)\s*([a-z]*)\s*$/i.exec(text) ?? [];
-  const factor = unitBytes[unit.toLowerCase()];
-  const bytes = Number(digits) * (factor ?? Number.NaN);
-  if (digits === "" || factor === undefined || bytes < 1024 || bytes > largestRow) {
+  const bytes = digits === "" ? 0 : Number(digits) * (unitBytes.get(unit.toLowerCase()) ?? 0);
+  if (bytes < 1024 || bytes > largestRow) {
     throw usage(
       `--max-row-size "${text}" is not a size between 1KiB and 1GiB`,
       "Write it as 64MiB.",

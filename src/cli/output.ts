@@ -71,10 +71,6 @@ export class Output {
     }
   }
 
-  mask(text: string): string {
-    return maskSecrets(text, this.#secrets);
-  }
-
   /** Waits until everything has been handed to the system. */
   async end(): Promise<void> {
     for (const stream of [process.stdout, process.stderr]) {

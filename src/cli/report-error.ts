@@ -12,17 +12,14 @@ export function reportError(output: Output, error: unknown): ExitCode {
   if (hidden > 0) output.error(`  … and ${hidden} more`);
   if (known.hint !== undefined) output.error(`hint: ${known.hint}`);
   if (known !== error) output.error(error instanceof Error ? stackOf(error) : String(error));
-  output.result({
-    error: {
-      ...known.data,
-      code: known.code,
-      message: known.message,
-      hint: known.hint ?? null,
-      exitCode: known.exitCode,
-      details: known.details,
-    },
-  });
+  output.result({ error: errorDocument(known) });
   return known.exitCode;
+}
+
+/** The error for programs: with all its details, however many. */
+export function errorDocument(error: AppError) {
+  const { code, message, hint = null, exitCode, details } = error;
+  return { ...error.data, code, message, hint, exitCode, details };
 }
 
 function defect(error: unknown): AppError {

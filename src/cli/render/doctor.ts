@@ -1,4 +1,5 @@
 import type { DoctorFinding, DoctorLevel, DoctorReport } from "../../tenant/doctor.ts";
+import { counted } from "./units.ts";
 
 const marks: Readonly<Record<DoctorLevel, string>> = {
   ok: "ok      ",
@@ -19,7 +20,7 @@ export function doctorText(report: DoctorReport): string {
           "",
           report.warnings === 0
             ? "all is well: exports and imports should work"
-            : `no problem; ${report.warnings} warning${report.warnings === 1 ? "" : "s"} to look at`,
+            : `no problem; ${counted(report.warnings, "warning")} to look at`,
         ];
   return [...lines, ...summary].join("\n");
 }

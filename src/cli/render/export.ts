@@ -1,5 +1,6 @@
 import type { ExportResult } from "../../tenant/export.ts";
 import type { ExportAllResult } from "../../tenant/export-tenants.ts";
+import { leftOutLines } from "./left-out.ts";
 import { shellWord } from "./shell.ts";
 import { counted, duration, rate, size } from "./units.ts";
 
@@ -9,7 +10,7 @@ export function exportText(result: ExportResult): string {
     `exported tenant "${result.tenant.slug ?? result.tenant.id}": ${counted(result.rows, "row")} of ` +
       `${counted(result.tables.length, "table")} in ${duration(result.seconds)} (${rate(result.rows, result.seconds)})`,
     `  to ${target} (${size(result.bytes)}${result.validated ? "" : "; rows not validated"})`,
-    ...leftOutLines(result),
+    ...leftOutLines(result.leftOut, "  "),
   ];
   return lines.join("\n");
 }
@@ -34,13 +35,5 @@ export function exportAllText(result: ExportAllResult): string {
   const bytes = result.exported.reduce((sum, one) => sum + one.bytes, 0);
   const done = `exported ${counted(result.exported.length, "tenant")}: ${counted(rows, "row")}, ${size(bytes)}, all from one snapshot (${result.snapshotLsn})`;
   const [first] = result.exported;
-  return first === undefined ? done : [done, ...leftOutLines(first)].join("\n");
-}
-
-function leftOutLines(result: ExportResult): readonly string[] {
-  return result.leftOut.map((entry) =>
-    "table" in entry
-      ? `  left out: table ${entry.table} (${entry.reason})`
-      : `  left out: column ${entry.column} (${entry.reason})`,
-  );
+  return first === undefined ? done : [done, ...leftOutLines(first.leftOut, "  ")].join("\n");
 }

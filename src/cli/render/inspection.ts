@@ -1,4 +1,5 @@
 import type { InspectedBundle } from "../../bundle/inspect.ts";
+import { leftOutLines } from "./left-out.ts";
 import { textTable } from "./table.ts";
 import { count, counted, size } from "./units.ts";
 
@@ -33,11 +34,7 @@ export function inspectionText(found: InspectedBundle): string {
     [{ title: "table" }, { title: "rows", align: "right" }, { title: "size", align: "right" }],
     found.tables.map((table) => [table.table, count(table.rows), size(table.bytes)]),
   );
-  const leftOut = header.leftOut.map((entry) =>
-    "table" in entry
-      ? `left out: table ${entry.table} (${entry.reason})`
-      : `left out: column ${entry.column} (${entry.reason})`,
-  );
+  const leftOut = leftOutLines(header.leftOut);
   return [
     ...facts.map(([name, value]) => `${name.padEnd(10)} ${value}`),
     "",

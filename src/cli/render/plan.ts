@@ -1,4 +1,5 @@
 import type { ImportPlan, ImportResult, TablePlan } from "../../tenant/import-types.ts";
+import { leftOutLines } from "./left-out.ts";
 import { shellWord } from "./shell.ts";
 import { textTable } from "./table.ts";
 import { count, counted, duration } from "./units.ts";
@@ -28,7 +29,7 @@ export function planText(plan: ImportPlan): string {
   if (plan.sequences.length > 0) {
     lines.push("", "sequences are moved on, never back:");
     for (const move of plan.sequences) {
-      lines.push(`  ${move.sequence}: ${move.from ?? "not drawn from yet"} -> ${move.to}`);
+      lines.push(`  ${move.sequence}: ${move.from} -> ${move.to}`);
     }
   }
   if (plan.notes.length > 0) {
@@ -38,13 +39,7 @@ export function planText(plan: ImportPlan): string {
     }
     if (plan.notes.length > maxNotes) lines.push(`  … and ${plan.notes.length - maxNotes} more`);
   }
-  for (const entry of plan.leftOut) {
-    lines.push(
-      "table" in entry
-        ? `left out: table ${entry.table} (${entry.reason})`
-        : `left out: column ${entry.column} (${entry.reason})`,
-    );
-  }
+  if (plan.leftOut.length > 0) lines.push("", ...leftOutLines(plan.leftOut));
   lines.push("");
   return lines.join("\n");
 }
@@ -76,7 +71,10 @@ function tablesText(plan: ImportPlan): string {
 
 function keptText(tables: readonly TablePlan[]): string {
   const kept = sum(tables, "keep");
-  return kept === 0 ? "" : `; ${counted(kept, "row")} that differ stay as they are`;
+  if (kept === 0) return "";
+  return kept === 1
+    ? "; 1 row that differs stays as it is"
+    : `; ${counted(kept, "row")} that differ stay as they are`;
 }
 
 function sum(tables: readonly TablePlan[], field: (typeof columns)[number][1]): number {

@@ -39,10 +39,6 @@ export class KeySet {
   #slots = new Uint32Array(2 * 1024);
   #size = 0;
 
-  get size(): number {
-    return this.#size;
-  }
-
   /** @returns false when it was there already */
   add(high: number, low: number): boolean {
     if (!insert(this.#slots, high, low)) return false;

@@ -92,7 +92,8 @@ export function rowSchemaOf(table: Table, shipped: ShippedTable | undefined): Ro
   return { schema: closedRowSchema(properties), differing };
 }
 
-function withoutNotes(schema: JsonSchema): JsonSchema {
+/** The schema without what it only tells people. */
+export function withoutNotes(schema: JsonSchema): JsonSchema {
   const { title: _title, description: _description, ...rest } = schema;
   return rest;
 }

@@ -3,6 +3,7 @@ import { AppError } from "../errors.ts";
 import { type Finding, FindingList, type FurtherFindings } from "./findings.ts";
 import type { BundleHeader, BundleTable, JsonSchema } from "./format.ts";
 import { readBundle } from "./reader.ts";
+import { withoutNotes } from "./row-schema.ts";
 import {
   createRowValidator,
   type Row,
@@ -201,9 +202,4 @@ function schemaNotes(header: BundleHeader): readonly string[] {
 
 function propertiesOf(table: BundleTable): Readonly<Record<string, JsonSchema>> {
   return (table.schema.properties ?? {}) as Readonly<Record<string, JsonSchema>>;
-}
-
-function withoutNotes(schema: JsonSchema): JsonSchema {
-  const { title: _title, description: _description, ...rest } = schema;
-  return rest;
 }

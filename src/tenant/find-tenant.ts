@@ -47,7 +47,7 @@ export async function findTenant(
   );
 }
 
-export function describeTenant(tenant: TenantIdentity): string {
+function describeTenant(tenant: TenantIdentity): string {
   return tenant.slug === null ? `"${tenant.id}"` : `"${tenant.slug}" (${tenant.id})`;
 }
 

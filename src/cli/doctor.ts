@@ -1,6 +1,7 @@
 import { AppError, ExitCode } from "../errors.ts";
 import { defineCommand } from "./command.ts";
 import { connectionOf, schemaOptionsOf } from "./options.ts";
+import { counted } from "./render/units.ts";
 
 export const doctorCommand = defineCommand({
   usage: "doctor",
@@ -27,7 +28,7 @@ export const doctorCommand = defineCommand({
       throw new AppError(
         "problems-found",
         report.exitCode,
-        `${report.problems} problem${report.problems === 1 ? "" : "s"} found`,
+        `${counted(report.problems, "problem")} found`,
         { hint: "Each is described above, with what to do.", data: { ...report } },
       );
     }

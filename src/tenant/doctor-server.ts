@@ -1,4 +1,5 @@
 import { sql } from "kysely";
+import { qualifiedName } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import type { DoctorFinding } from "./doctor.ts";
 import type { OpenSchema } from "./open-schema.ts";
@@ -92,7 +93,7 @@ function poolerFinding(
 }
 
 interface TableRights {
-  name: string;
+  oid: number;
   usage: boolean;
   select: boolean;
   write: boolean;
@@ -104,8 +105,11 @@ export async function checkRights(
   session: Session,
   schema: OpenSchema,
 ): Promise<{ findings: readonly DoctorFinding[]; readable: ReadonlySet<string> }> {
-  const nameOf = new Map(schema.tables.map((table) => [table.oid, table.name]));
-  const { rows } = await sql<TableRights & { oid: number }>`
+  const migrations = schema.catalog.tables.get(schema.profile.migrations?.table ?? "");
+  // A bundle's header names the migrations, so an export reads this table as well.
+  const tables = migrations === undefined ? schema.tables : [...schema.tables, migrations];
+  const nameOf = new Map(tables.map((table) => [table.oid, table.name]));
+  const { rows } = await sql<TableRights>`
     SELECT c.oid, has_schema_privilege(c.relnamespace, 'USAGE') AS usage,
            has_table_privilege(c.oid, 'SELECT') AS select,
            has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE')
@@ -115,7 +119,7 @@ export async function checkRights(
   const named = (wanted: (row: TableRights) => boolean) =>
     rows.filter(wanted).flatMap((row) => nameOf.get(row.oid) ?? []);
   const unreadable = named((row) => !row.usage || !row.select);
-  const unwritable = named((row) => !row.write);
+  const unwritable = named((row) => !row.write && row.oid !== migrations?.oid);
   const filtered = named((row) => row.rls);
   const sequences = await sequencesWithoutRights(session, schema);
   const findings: DoctorFinding[] = [];
@@ -141,7 +145,7 @@ export async function checkRights(
     findings.push({
       level: "warning",
       check: "rights",
-      message: `this role cannot write ${list(unwritable)}: exports work, imports fail`,
+      message: `this role cannot write ${list(unwritable)}: ${unreadable.length === 0 ? "exports work, " : ""}imports fail`,
       hint: "For imports: GRANT INSERT, UPDATE, DELETE on the tables, or connect as their owner.",
       details: unwritable,
     });
@@ -173,8 +177,8 @@ async function sequencesWithoutRights(
 ): Promise<readonly string[]> {
   const wanted = schema.tables.flatMap((table) => table.sequences);
   if (wanted.length === 0) return [];
-  const { rows } = await sql<{ name: string }>`
-    SELECT n.nspname || '.' || c.relname AS name
+  const { rows } = await sql<{ schema: string; relation: string }>`
+    SELECT n.nspname::text AS schema, c.relname::text AS relation
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'S'
        AND (n.nspname::text, c.relname::text) IN (${sql.join(
@@ -182,8 +186,8 @@ async function sequencesWithoutRights(
        )})
        AND NOT (has_sequence_privilege(c.oid, 'USAGE') AND has_sequence_privilege(c.oid, 'SELECT')
                 AND has_sequence_privilege(c.oid, 'UPDATE'))
-     ORDER BY 1`.execute(session.db);
-  return rows.map((row) => row.name);
+     ORDER BY 1, 2`.execute(session.db);
+  return rows.map((row) => qualifiedName(row.schema, row.relation));
 }
 
 /** The first few, and how many more. */

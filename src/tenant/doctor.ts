@@ -2,7 +2,7 @@ import { AppError, ExitCode } from "../errors.ts";
 import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
 import { checkRows } from "./doctor-rows.ts";
 import { checkSchema } from "./doctor-schema.ts";
-import { checkRights, checkServer } from "./doctor-server.ts";
+import { checkRights, checkServer, list } from "./doctor-server.ts";
 import { type OpenSchema, openSchema, type SchemaOptions } from "./open-schema.ts";
 import type { ProgressListener } from "./progress.ts";
 
@@ -65,8 +65,22 @@ async function classified(
 ): Promise<{ schema?: OpenSchema; finding?: DoctorFinding }> {
   try {
     const schema = await openSchema(session, options);
-    const message = `all ${schema.catalog.tables.size} tables are accounted for: ${schema.tables.length} belong to tenants, by profile "${schema.profile.name}"`;
-    return { schema, finding: { level: "ok", check: "classification", message } };
+    const { unclassified } = schema;
+    const belonging = `${schema.tables.length} belong to tenants, by profile "${schema.profile.name}"`;
+    const finding: DoctorFinding =
+      unclassified.length === 0
+        ? {
+            level: "ok",
+            check: "classification",
+            message: `all ${schema.catalog.tables.size} tables are accounted for: ${belonging}`,
+          }
+        : {
+            level: "warning",
+            check: "classification",
+            message: `nothing classifies ${list(unclassified)}, which is accepted: in no bundle are their rows; ${belonging}`,
+            details: unclassified,
+          };
+    return { schema, finding };
   } catch (error) {
     if (!(error instanceof AppError) || error.exitCode !== ExitCode.usage) throw error;
     // Not the schema's fault, and nothing can be said about the database without a profile.

@@ -46,7 +46,10 @@ export function listTenants(
         const totalRows = Object.values(rows).reduce((sum, count) => sum + count, 0);
         return { ...identity, totalRows, rows };
       });
-      return { tenants, warnings: schema.warnings };
+      const uncounted = schema.unclassified.map(
+        (table) => `table "${table}" is not classified; its rows are not counted`,
+      );
+      return { tenants, warnings: [...schema.warnings, ...uncounted] };
     });
   });
 }

@@ -2,21 +2,21 @@ import { type RawBuilder, sql } from "kysely";
 import { storedColumns } from "../catalog/catalog.ts";
 import { clearableColumns } from "../catalog/order.ts";
 import { relation } from "../catalog/ownership.ts";
-import { columnList, columnsEqual, conjunction } from "../postgres/identifiers.ts";
+import { columnList, columnsEqual, conjunction, disjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import type { ImportPlan, TablePlan } from "./import-types.ts";
 import { isInserted } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { parkValues } from "./parking.ts";
 import type { WorkingPlan } from "./plan.ts";
-import { emptyTally, type Tally } from "./proof-of-writes.ts";
+import { emptyTally, type Tally, unplannedWrites } from "./proof-of-writes.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
 
 /**
  * Writes what the plan says, inside the transaction it was made in.
  *
  * @returns the writes of every statement, by table
- * @throws {Error} when a statement wrote other than planned
+ * @throws {AppError} exit 7 when a statement wrote other than planned
  */
 export async function applyPlan(
   session: Session,
@@ -40,9 +40,7 @@ export async function applyPlan(
     const { numAffectedRows } = await statement.execute(session.db);
     const written = Number(numAffectedRows ?? 0n);
     if (written !== expected) {
-      throw new Error(
-        `${kind} of ${staged.table.name} wrote ${written} rows instead of ${expected}`,
-      );
+      throw unplannedWrites([`${staged.table.name}: ${written} ${kind}, ${expected} planned`]);
     }
     const tally = tallies.get(staged.table.name);
     if (tally !== undefined) tally[kind] += written;
@@ -64,7 +62,15 @@ export async function applyPlan(
       await run(staged, "updated", update + relink, updateStatement(staged));
     }
   };
+  const alsoUpdated = (staged: StagedTable, rows: number) => {
+    const tally = tallies.get(staged.table.name);
+    if (tally !== undefined) tally.updated += rows;
+  };
   const deleteAll = async () => {
+    for (const staged of bundle.tables) {
+      if (tablePlan(plan, staged).delete === 0) continue;
+      alsoUpdated(staged, await unlinkExtraRows(session, schema, staged));
+    }
     for (const staged of bundle.tables.toReversed()) {
       await run(staged, "deleted", tablePlan(plan, staged).delete, deleteStatement(staged));
     }
@@ -73,9 +79,7 @@ export async function applyPlan(
   await session.client.query("SET CONSTRAINTS ALL DEFERRED");
   if (working.deletesFirst) await deleteAll();
   for (const vacating of working.vacating) {
-    const parked = await parkValues(session, vacating);
-    const tally = tallies.get(vacating.staged.table.name);
-    if (tally !== undefined) tally.updated += parked;
+    alsoUpdated(vacating.staged, await parkValues(session, vacating));
   }
   await insertAll();
   await updateAll();
@@ -145,14 +149,33 @@ function linkStatement(schema: OpenSchema, staged: StagedTable): RawBuilder<unkn
 
 function updateStatement(staged: StagedTable): RawBuilder<unknown> {
   // An identity column GENERATED ALWAYS cannot be set; the read-back tells if it would have to be.
+  // The key is set too, since equal values need not be the same: 1.0 and 1.00, "a" and "A".
   const names = storedColumns(staged.table)
     .filter((column) => staged.present.has(column.name) && column.identity !== "always")
-    .map((column) => column.name)
-    .filter((name) => !staged.key.includes(name));
+    .map((column) => column.name);
   return sql`UPDATE ${relation(staged.table)} AS l SET ${assignments(names)}
     FROM ${staged.stage} AS s JOIN ${staged.match} AS m ON ${columnsEqual("m", staged.key, "s")}
    WHERE ${columnsEqual("l", staged.key, "s")}
      AND m."pgtenant$action" IN ('update', 'relink')`;
+}
+
+/** Rows of a cycle let go of each other before they are deleted. */
+async function unlinkExtraRows(
+  session: Session,
+  schema: OpenSchema,
+  staged: StagedTable,
+): Promise<number> {
+  const later = [...linkedLaterColumns(schema, staged)];
+  if (later.length === 0) return 0;
+  const { numAffectedRows } = await sql`
+    UPDATE ${relation(staged.table)} AS l
+       SET ${sql.join(later.map((name) => sql`${sql.id(name)} = NULL`))}
+      FROM ${staged.extra} AS e
+     WHERE ${columnsEqual("l", staged.key, "e")}
+       AND ${disjunction(later.map((name) => sql`${sql.id("l", name)} IS NOT NULL`))}`.execute(
+    session.db,
+  );
+  return Number(numAffectedRows ?? 0n);
 }
 
 function deleteStatement(staged: StagedTable): RawBuilder<unknown> {

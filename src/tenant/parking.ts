@@ -2,35 +2,40 @@ import { type RawBuilder, sql } from "kysely";
 import { type Column, columnOf, type UniqueIndex } from "../catalog/catalog.ts";
 import { relation } from "../catalog/ownership.ts";
 import { AppError, ExitCode } from "../errors.ts";
-import { columnsEqual } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
+import { SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
 import type { StagedTable } from "./staging.ts";
-import type { Vacating } from "./unique-proof.ts";
+import { mustVacate, type Vacating } from "./unique-proof.ts";
 
 /**
- * Gives every row that will be updated a value of its own in a unique index, so that values
- * can change places between rows: the first of the two steps.
+ * Gives the rows that hold values of a unique index which other rows will take a value of their
+ * own, so that values can change places between rows: the first of two steps.
  *
  * @returns the number of rows
  * @throws {AppError} exit 4 when no column of the index can hold such a value
  */
-export async function parkValues(session: Session, { staged, index }: Vacating): Promise<number> {
+export async function parkValues(session: Session, vacating: Vacating): Promise<number> {
+  const { staged, index } = vacating;
   const parked = parkingValue(staged, index);
-  if (parked === undefined) {
-    throw new AppError(
-      "cannot-swap",
-      ExitCode.refused,
-      `rows of "${staged.table.name}" exchange values of the unique index "${index.name}", and none of its columns can hold a value in between`,
-      { hint: "Change one of the rows by hand first, then import again." },
-    );
+  if (parked === undefined) throw cannotSwap(vacating);
+  try {
+    const { numAffectedRows } = await sql`
+      UPDATE ${relation(staged.table)} AS p SET ${sql.id(parked.column)} = ${parked.value}
+       WHERE ${mustVacate(vacating, "p")}`.execute(session.db);
+    return Number(numAffectedRows ?? 0n);
+  } catch (error) {
+    if (sqlStateOf(error) === SqlState.checkViolation) throw cannotSwap(vacating, error);
+    throw error;
   }
-  const { numAffectedRows } = await sql`
-    UPDATE ${relation(staged.table)} AS l SET ${sql.id(parked.column)} = ${parked.value}
-      FROM ${staged.match} AS m
-     WHERE ${columnsEqual("l", staged.key, "m")} AND m."pgtenant$action" = 'update'`.execute(
-    session.db,
+}
+
+function cannotSwap({ staged, index }: Vacating, cause?: unknown): AppError {
+  return new AppError(
+    "cannot-swap",
+    ExitCode.refused,
+    `rows of "${staged.table.name}" exchange values of the unique index "${index.name}", and none of its columns can hold a value in between; nothing was written`,
+    { cause, hint: "Change one of the rows by hand first, then import again." },
   );
-  return Number(numAffectedRows ?? 0n);
 }
 
 function parkingValue(

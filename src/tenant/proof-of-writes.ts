@@ -108,13 +108,17 @@ export function refuseUnplannedWrites(
       if (actual !== plan[kind]) details.push(`${table}: ${actual} ${kind}, ${plan[kind]} planned`);
     }
   }
-  if (details.length === 0) return;
-  throw new AppError(
+  if (details.length > 0) throw unplannedWrites(details);
+}
+
+/** @param details by table: what was written, and what was planned */
+export function unplannedWrites(details: readonly string[]): AppError {
+  return new AppError(
     "unplanned-writes",
     ExitCode.database,
-    "the database wrote rows that the plan does not have; everything was rolled back",
+    `the database wrote other rows than planned (${details[0] ?? ""}); everything was rolled back`,
     {
-      hint: "A cascade or a rule on these tables writes more rows; look at their definitions.",
+      hint: "A cascade, a rule or a trigger on these tables writes more or fewer rows; look at their definitions.",
       details,
     },
   );

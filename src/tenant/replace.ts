@@ -36,9 +36,7 @@ export async function findExtraRows(
     }
   }
   const byName = new Map(bundle.tables.map((staged) => [staged.table.name, staged]));
-  const keys = [...schema.catalog.tables.values()].flatMap((table) =>
-    table.foreignKeys.filter((key) => byName.has(key.to)),
-  );
+  const keys = [...schema.references.values()].flat().filter((key) => byName.has(key.to));
   for (let kept = 1; kept > 0; ) {
     kept = 0;
     for (const key of keys) {
@@ -48,7 +46,7 @@ export async function findExtraRows(
     }
   }
   let deletesFirst = true;
-  for (const key of keys) {
+  for (const key of keys.filter((k) => k.source === "constraint")) {
     if (await survivorLetsGo(session, schema, key, byName)) deletesFirst = false;
   }
   return { notes, deletesFirst };

@@ -1,6 +1,7 @@
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import type { OwnedSequence } from "../catalog/catalog.ts";
 import { columnOf } from "../catalog/catalog.ts";
+import { AppError, ExitCode } from "../errors.ts";
 import { qualifiedName } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
@@ -9,6 +10,12 @@ import type { StagedBundle } from "./staging.ts";
 
 /** A gap up to this is drawn value by value, which takes no lock. */
 const largestDraw = 100_000n;
+
+/** Some ten seconds of drawing, when there is no other way. */
+const farthestDraw = 20_000_000n;
+
+/** Who waits for a sequence's lock makes every writer behind him wait too. */
+const restartPatience = "500ms";
 
 interface SequenceTarget {
   readonly sequence: OwnedSequence;
@@ -24,7 +31,7 @@ export async function planSequences(
   const moves: SequenceMove[] = [];
   for (const { sequence, furthest } of await sequenceTargets(session, bundle)) {
     const last = await lastDrawn(session, sequence);
-    if (!isBehind(sequence, last, furthest)) continue;
+    if (stepsBetween(sequence, last, furthest) === 0n) continue;
     moves.push({
       sequence: qualifiedName(sequence.schema, sequence.relation),
       from: String(last),
@@ -37,19 +44,51 @@ export async function planSequences(
 /**
  * Moves sequences on, never back. Values are drawn, because `setval` races with writers; a
  * large gap is closed by a restart, under a lock that writers feel until the COMMIT that has
- * to follow at once.
+ * to follow at once. Where the restart is not to be had, values are drawn after all, as long as
+ * that can come to an end.
+ *
+ * @throws {AppError} exit 7 when the role may not restart a sequence that is too far behind, 5
+ *   when another session is in the way
  */
 export async function moveSequences(session: Session, bundle: StagedBundle): Promise<void> {
   for (const { sequence, furthest } of await sequenceTargets(session, bundle)) {
     for (;;) {
-      const last = await lastDrawn(session, sequence);
-      if (!isBehind(sequence, last, furthest)) break;
-      const steps = (furthest - last) / sequence.increment;
-      const gap = last + steps * sequence.increment === furthest ? steps : steps + 1n;
-      if (gap > largestDraw && (await restart(session, sequence, furthest))) break;
+      const gap = stepsBetween(sequence, await lastDrawn(session, sequence), furthest);
+      if (gap <= 0n) break;
+      if (gap > largestDraw) {
+        const obstacle = await restart(session, sequence, furthest);
+        if (obstacle === undefined) break;
+        if (gap > farthestDraw) throw tooFarBehind(sequence, gap, obstacle);
+      }
       await draw(session, sequence, gap > largestDraw ? largestDraw : gap);
     }
   }
+}
+
+/** How often a value must be drawn until `furthest` is reached or passed, within the limit. */
+function stepsBetween(sequence: OwnedSequence, last: bigint, furthest: bigint): bigint {
+  if (!isBehind(sequence, last, furthest)) return 0n;
+  const { increment, limit } = sequence;
+  const wanted = (furthest - last) / increment;
+  const steps = last + wanted * increment === furthest ? wanted : wanted + 1n;
+  const possible = (limit - last) / increment;
+  return steps < possible ? steps : possible;
+}
+
+function tooFarBehind(sequence: OwnedSequence, gap: bigint, obstacle: unknown): AppError {
+  const name = qualifiedName(sequence.schema, sequence.relation);
+  const held = sqlStateOf(obstacle) === SqlState.lockNotAvailable;
+  return new AppError(
+    held ? "lock-timeout" : "sequence-behind",
+    held ? ExitCode.locked : ExitCode.database,
+    `sequence "${name}" is ${gap} values behind the rows and cannot be restarted: ${obstacle instanceof Error ? obstacle.message : ""}; nothing was written`,
+    {
+      cause: obstacle,
+      hint: held
+        ? "Another session that drew from it has an open transaction; run the command again."
+        : "Connect as the sequence's owner, or let the owner move it on: ALTER SEQUENCE … RESTART.",
+    },
+  );
 }
 
 async function sequenceTargets(
@@ -80,14 +119,35 @@ function withinLimit(sequence: OwnedSequence, value: bigint): bigint {
   return beyond ? sequence.limit : value;
 }
 
-/** The last value drawn; before the first draw, the value one step ahead of the first. */
+/**
+ * The last value drawn; before the first draw, the value one step ahead of the first. A role
+ * with USAGE alone cannot read where a sequence that was never drawn from stands; then its
+ * start is taken, and what the first draw gives tells the rest.
+ */
 async function lastDrawn(session: Session, sequence: OwnedSequence): Promise<bigint> {
-  const { rows } = await sql<{ last: string; called: boolean }>`
-    SELECT last_value::text AS last, is_called AS called
-      FROM ${sql.id(sequence.schema, sequence.relation)}`.execute(session.db);
+  const { rows } = await sql<{ last: string | null; start: string; readable: boolean }>`
+    SELECT pg_sequence_last_value(seqrelid)::text AS last, seqstart::text AS start,
+           has_sequence_privilege(seqrelid, 'SELECT') AS readable
+      FROM pg_sequence WHERE seqrelid = ${regclass(sequence)}`.execute(session.db);
   const [row] = rows;
   if (row === undefined) throw new Error(`sequence ${sequence.relation} has no state`);
-  return row.called ? BigInt(row.last) : BigInt(row.last) - sequence.increment;
+  if (row.last !== null) return BigInt(row.last);
+  return (
+    (row.readable ? await firstValue(session, sequence) : BigInt(row.start)) - sequence.increment
+  );
+}
+
+async function firstValue(session: Session, sequence: OwnedSequence): Promise<bigint> {
+  const { rows } = await sql<{ first: string }>`
+    SELECT last_value::text AS first FROM ${sql.id(sequence.schema, sequence.relation)}`.execute(
+    session.db,
+  );
+  return BigInt(rows[0]?.first ?? 0);
+}
+
+function regclass(sequence: OwnedSequence): RawBuilder<unknown> {
+  const quoted = [sequence.schema, sequence.relation].map((n) => `"${n.replaceAll('"', '""')}"`);
+  return sql`${sql.lit(quoted.join("."))}::regclass`;
 }
 
 function isBehind(sequence: OwnedSequence, last: bigint, furthest: bigint): boolean {
@@ -95,28 +155,28 @@ function isBehind(sequence: OwnedSequence, last: bigint, furthest: bigint): bool
 }
 
 async function draw(session: Session, sequence: OwnedSequence, count: bigint): Promise<void> {
-  const name = sql.lit(
-    `"${sequence.schema.replaceAll('"', '""')}"."${sequence.relation.replaceAll('"', '""')}"`,
-  );
-  await sql`SELECT count(nextval(${name}::regclass)) FROM generate_series(1, ${String(count)}::bigint)`.execute(
+  await sql`SELECT count(nextval(${regclass(sequence)})) FROM generate_series(1, ${String(count)}::bigint)`.execute(
     session.db,
   );
 }
 
 /**
- * Restarts the sequence at `furthest`, and draws that. A first change that alters nothing takes the lock;
- * under it the position is read again, since writers may have passed the mark meanwhile.
+ * Restarts the sequence at `furthest`, and draws that. A first change that alters nothing takes
+ * the lock; under it the position is read again, since writers may have passed the mark
+ * meanwhile.
  *
- * @returns false when the role may not alter the sequence
+ * @returns the server's error when the role may not alter the sequence, or another session that
+ *   has drawn from it does not end its transaction
  */
 async function restart(
   session: Session,
   sequence: OwnedSequence,
   furthest: bigint,
-): Promise<boolean> {
+): Promise<unknown> {
   const name = sql.id(sequence.schema, sequence.relation);
   await session.client.query("SAVEPOINT restart_sequence");
   try {
+    await session.client.query(`SET LOCAL lock_timeout = '${restartPatience}'`);
     await sql`ALTER SEQUENCE ${name} INCREMENT BY ${sql.raw(String(sequence.increment))}`.execute(
       session.db,
     );
@@ -128,10 +188,13 @@ async function restart(
       await draw(session, sequence, 1n);
     }
     await session.client.query("RELEASE SAVEPOINT restart_sequence");
-    return true;
+    return undefined;
   } catch (error) {
     await session.client.query("ROLLBACK TO SAVEPOINT restart_sequence");
-    if (sqlStateOf(error) === SqlState.insufficientPrivilege) return false;
+    const state = sqlStateOf(error);
+    if (state === SqlState.insufficientPrivilege || state === SqlState.lockNotAvailable) {
+      return error;
+    }
     throw error;
   }
 }

@@ -10,10 +10,11 @@ import type { OpenSchema } from "./open-schema.ts";
 import { rowKeyText } from "./row-key.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
 
-/** A live row that must let go of a unique value before its new value is written. */
+/** An index of which live rows must let go of values before the bundle's are written. */
 export interface Vacating {
   readonly staged: StagedTable;
   readonly index: UniqueIndex;
+  readonly deletesFirst: boolean;
 }
 
 export interface UniqueProof {
@@ -23,7 +24,7 @@ export interface UniqueProof {
 
 /**
  * Finds staged rows whose unique values a live row of another key holds. A holder that this
- * import deletes first, or whose value it changes, does not count.
+ * import deletes, or whose value it changes, does not count.
  */
 export async function proveUniqueness(
   session: Session,
@@ -35,26 +36,29 @@ export async function proveUniqueness(
   const vacating: Vacating[] = [];
   for (const staged of bundle.tables) {
     for (const index of staged.table.uniqueIndexes) {
-      const isKey = index.columns?.join("\0") === staged.key.join("\0");
-      if (isKey || !index.dependsOn.every((column) => staged.present.has(column))) continue;
+      if (!index.dependsOn.every((column) => staged.present.has(column))) continue;
+      // Rows of different keys cannot have equal values in an index that contains the key.
+      if (staged.key.every((column) => index.columns?.includes(column))) continue;
       conflicts.push(...(await doubledInBundle(session, staged, index)));
-      const holders = await findHolders(session, schema, bundle, staged, index, deletesFirst);
+      const candidate = { staged, index, deletesFirst };
+      const holders = await findHolders(session, schema, bundle, candidate);
       conflicts.push(...holders.filter((h) => !h.vacates).map((h) => collision(staged, index, h)));
-      if (holders.some((h) => h.vacates)) vacating.push({ staged, index });
+      // A deferrable constraint looks at the end only, when all values are in place.
+      if (!index.deferrable && holders.some((h) => h.vacates)) vacating.push(candidate);
     }
   }
   return { conflicts, vacating };
 }
 
-/** The rows of a source with the values of an index: `u1`, `u2`, … beside the key. */
-export function indexedRows(
+/** The rows of a source with the values of an index, numbered from 1, beside the key. */
+function indexedRows(
   source: RawBuilder<unknown>,
   staged: StagedTable,
   index: UniqueIndex,
   restriction?: RawBuilder<boolean>,
 ): RawBuilder<unknown> {
   const values = index.expressions.map(
-    (expression, i) => sql`(${sql.raw(expression)}) AS ${sql.id(`u${i + 1}`)}`,
+    (expression, i) => sql`(${sql.raw(expression)}) AS ${sql.id(valueName(i))}`,
   );
   const conditions: RawBuilder<unknown>[] = restriction === undefined ? [] : [restriction];
   if (index.predicate !== undefined) conditions.push(sql`(${sql.raw(index.predicate)})`);
@@ -63,17 +67,46 @@ export function indexedRows(
     WHERE ${conjunction(conditions)})`;
 }
 
-export function sameIndexValues(
-  index: UniqueIndex,
-  left: string,
-  right: string,
-): RawBuilder<boolean> {
+function valueName(position: number): string {
+  return `pgtenant$u${position + 1}`;
+}
+
+function sameIndexValues(index: UniqueIndex, left: string, right: string): RawBuilder<boolean> {
   return conjunction(
     index.expressions.map((_, i) => {
-      const [a, b] = [sql.id(left, `u${i + 1}`), sql.id(right, `u${i + 1}`)];
+      const [a, b] = [sql.id(left, valueName(i)), sql.id(right, valueName(i))];
       return index.nullsNotDistinct ? sql`${a} IS NOT DISTINCT FROM ${b}` : sql`${a} = ${b}`;
     }),
   );
+}
+
+/** FROM and WHERE: written rows `s`, and live rows `l` of other keys that hold their values. */
+function heldValues(
+  { staged, index }: Vacating,
+  ofTenant?: RawBuilder<boolean>,
+): RawBuilder<unknown> {
+  return sql`${indexedRows(staged.stage, staged, index)} AS s
+      JOIN ${indexedRows(relation(staged.table), staged, index, ofTenant)} AS l
+        ON ${sameIndexValues(index, "s", "l")}
+     WHERE NOT ${columnsEqual("s", staged.key, "l")} AND ${isWritten(staged, "s")}`;
+}
+
+/** The live row `l` will let go of its value: it is updated to another one, or deleted later. */
+function letsGo({ staged, index, deletesFirst }: Vacating): RawBuilder<boolean> {
+  const { key, match, extra, stage } = staged;
+  const changes = sql`EXISTS (SELECT FROM ${match} AS m
+      WHERE ${columnsEqual("m", key, "l")} AND m."pgtenant$action" = 'update')
+    AND NOT EXISTS (SELECT FROM ${indexedRows(stage, staged, index)} AS z
+      WHERE ${conjunction([columnsEqual("z", key, "l"), sameIndexValues(index, "z", "l")])})`;
+  const goes = sql`EXISTS (SELECT FROM ${extra} AS e WHERE ${columnsEqual("e", key, "l")})`;
+  return deletesFirst ? sql`(${changes})` : sql`(${changes} OR ${goes})`;
+}
+
+/** A condition on the live row `alias`: it holds a value that it will let go of. */
+export function mustVacate(vacating: Vacating, alias: string): RawBuilder<boolean> {
+  const { key } = vacating.staged;
+  return sql`(${columnList(key, alias)}) IN (
+    SELECT ${columnList(key, "l")} FROM ${heldValues(vacating)} AND ${letsGo(vacating)})`;
 }
 
 interface Holder {
@@ -86,14 +119,13 @@ async function findHolders(
   session: Session,
   schema: OpenSchema,
   bundle: StagedBundle,
-  staged: StagedTable,
-  index: UniqueIndex,
-  deletesFirst: boolean,
+  candidate: Vacating,
 ): Promise<readonly Holder[]> {
-  const { key, match, extra, stage, table } = staged;
+  const { staged, index, deletesFirst } = candidate;
+  const { key, extra, table } = staged;
   const column = tenantColumn(schema.ownership, schema.root, table.name);
   // Where the tenant is part of the value, only the tenant's own rows can hold it.
-  const own =
+  const ofTenant =
     column !== undefined && index.columns?.includes(column)
       ? sql<boolean>`${sql.id(column)} = ${sql.lit(bundle.header.tenant.id)}`
       : undefined;
@@ -102,15 +134,9 @@ async function findHolders(
     : sql`TRUE`;
   const { rows } = await sql<Holder>`
     SELECT ${rowKeyText("s", key)} AS key, ${rowKeyText("l", key)} AS holder,
-           (EXISTS (SELECT FROM ${match} AS m
-                     WHERE ${columnsEqual("m", key, "l")} AND m."pgtenant$action" = 'update')
-            AND NOT EXISTS (SELECT FROM ${indexedRows(stage, staged, index)} AS z
-                     WHERE ${conjunction([columnsEqual("z", key, "l"), sameIndexValues(index, "z", "l")])}))
-             AS vacates
-      FROM ${indexedRows(stage, staged, index)} AS s
-      JOIN ${indexedRows(relation(table), staged, index, own)} AS l ON ${sameIndexValues(index, "s", "l")}
-     WHERE NOT ${columnsEqual("s", key, "l")} AND ${isWritten(staged, "s")} AND ${notDeleted}
-     LIMIT ${maxListedRows}`.execute(session.db);
+           ${letsGo(candidate)} AS vacates
+      FROM ${heldValues(candidate, ofTenant)} AND ${notDeleted}
+     ORDER BY vacates LIMIT ${maxListedRows}`.execute(session.db);
   return rows;
 }
 
@@ -119,9 +145,7 @@ async function doubledInBundle(
   staged: StagedTable,
   index: UniqueIndex,
 ): Promise<readonly Conflict[]> {
-  // An index that contains the whole key cannot be violated by rows of different keys.
-  if (staged.key.every((column) => index.columns?.includes(column))) return [];
-  const values = index.expressions.map((_, i) => sql.id("s", `u${i + 1}`));
+  const values = index.expressions.map((_, i) => sql.id("s", valueName(i)));
   const present = index.nullsNotDistinct
     ? sql`TRUE`
     : conjunction(values.map((value) => sql`${value} IS NOT NULL`));

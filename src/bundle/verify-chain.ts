@@ -38,13 +38,14 @@ export class ChainCheck {
 
   row(row: Row, number: number, values: RowValues): void {
     const previous = values.text(row, number, this.#chain.previous);
-    const own = values.text(row, number, this.#chain.own);
+    const own = values.text(row, number, this.#chain.own) || undefined;
     const order = toInteger(values.text(row, number, this.#chain.order));
     const adjacent =
       order !== undefined && this.#lastOrder !== undefined && order === this.#lastOrder + 1n;
-    if (own === undefined || own === "") this.#unhashed += 1;
-    else if (this.#lastOwn !== undefined && previous === this.#lastOwn) this.#holding += 1;
-    else if (adjacent && this.#lastOwn !== undefined && this.#lastOwn !== "") this.#fail(number);
+    if (own === undefined) this.#unhashed += 1;
+    else if (this.#lastOwn === undefined) this.#leadingOutside += 1;
+    else if (previous === this.#lastOwn) this.#holding += 1;
+    else if (adjacent) this.#fail(number);
     else this.#leadingOutside += 1;
     this.#lastOwn = own;
     this.#lastOrder = order;

@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Client } from "pg";
+import { startThrowawayServer, type ThrowawayServer } from "../../src/postgres/throwaway-server.ts";
+import { pgtenant } from "../harness/command.ts";
+import { seededRandom } from "../harness/corruptions.ts";
+import { assertImports, measureImport } from "../harness/kill-import.ts";
+import { type LostTenant, loseTenant } from "../harness/lost-tenant.ts";
+
+const seed = Number(process.env.PGTENANT_TEST_SEED ?? Date.now() % 1_000_000);
+const crashes = 10;
+const fixtures = new URL("../../fixtures/n-kudo/", import.meta.url);
+
+suite(`an import whose server is stopped with -m immediate; PGTENANT_TEST_SEED=${seed}`, () => {
+  let server: ThrowawayServer;
+  let folder: string;
+  let tenant: LostTenant;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
+    // fsync and full_page_writes are on: what was committed has to survive. No checkpoint comes
+    // by itself, so that a recovery has something to do.
+    server = await startThrowawayServer({
+      binDir: process.env.PGTENANT_PG_BIN,
+      path: process.env.PATH,
+      settings: {
+        fsync: "on",
+        full_page_writes: "on",
+        checkpoint_timeout: "1h",
+        max_wal_size: "8GB",
+      },
+    });
+    const [schema = "", rows = ""] = await Promise.all(
+      ["schema.sql", "seed.sql"].map((file) => readFile(new URL(file, fixtures), "utf8")),
+    );
+    await query("postgres", "SET seed.big = 'off'", schema, rows);
+    tenant = await loseTenant(server.url, join(folder, "acme.jsonl"), 20_000);
+  });
+  after(async () => {
+    await server.dispose();
+    await rm(folder, { recursive: true });
+  });
+
+  async function query(database: string, ...statements: readonly string[]): Promise<void> {
+    const url = server.url.replace(/\/postgres$/, `/${database}`);
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    try {
+      for (const statement of statements) await client.query(statement);
+    } finally {
+      await client.end();
+    }
+  }
+
+  test(`at ${crashes} random moments exits 7, has written nothing or all, and runs again`, async (context) => {
+    const random = seededRandom(seed);
+    const length = Math.max(await measureImport(tenant), await measureImport(tenant));
+    const seen: string[] = [];
+    for (let i = 0; i < crashes; i += 1) {
+      await tenant.lose();
+      const args = ["import", tenant.bundle, "--keep-in-flight", "--quiet"];
+      const importing = pgtenant(args, { url: server.url });
+      await sleep(((i + random()) / crashes) * length);
+      await server.stop("immediate");
+      const { code, stderr, stdout } = await importing;
+      await server.start();
+      const state = await tenant.state();
+      if (code === 0) assert.equal(state, "whole");
+      else {
+        assert.equal(code, 7, stderr);
+        assert.match(
+          stderr,
+          /^pgtenant: (the connection to the database was lost|no connection to 127\.0\.0\.1:\d+: .+)$/m,
+        );
+        assert.match(stderr, /^hint: \p{Lu}.*\.$/mu);
+        assert.doesNotMatch(stderr, /^\s+at |internal error/m);
+      }
+      seen.push(
+        code === 0 ? "ended" : `${stdout.length > 0 ? "applying" : "before the plan"}, ${state}`,
+      );
+      await assertImports(tenant);
+      assert.equal(await tenant.state(), "whole");
+    }
+    context.diagnostic(
+      `an import of ${tenant.rows} rows takes ${Math.round(length)} ms; crashed: ${seen.join("; ")}`,
+    );
+    assert.ok(
+      seen.some((moment) => moment.startsWith("applying")),
+      "none while it was applying",
+    );
+  });
+
+  test("that is started while the server still recovers waits for it", async () => {
+    await tenant.lose();
+    // Two seconds of work for the recovery.
+    await query("postgres", "CREATE DATABASE busy");
+    await query(
+      "busy",
+      "CREATE TABLE t AS SELECT md5(n::text) FROM generate_series(1, 2000000) AS n",
+    );
+    await server.stop("immediate");
+    const logged = (await readFile(server.logFile, "utf8")).length;
+    const started = server.start();
+    await assertImports(tenant);
+    await started;
+    const log = (await readFile(server.logFile, "utf8")).slice(logged);
+    assert.match(
+      log,
+      /FATAL: {2}the database system is (starting up|not yet accepting connections)/,
+    );
+    assert.equal(await tenant.state(), "whole");
+  });
+});

@@ -19,7 +19,7 @@ suite(`an import that is killed; repeat with PGTENANT_TEST_SEED=${seed}`, () => 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
     database = await createDatabase("kill import", "n-kudo", { settings: { "seed.big": "off" } });
-    tenant = await loseTenant(database.url, join(folder, "acme.jsonl"), 20_000);
+    tenant = await loseTenant(database.url, join(folder, "acme.jsonl"), 12_000);
   });
   after(async () => {
     await rm(folder, { recursive: true });

@@ -38,7 +38,7 @@ suite(`an import whose server is stopped with -m immediate; PGTENANT_TEST_SEED=$
       ["schema.sql", "seed.sql"].map((file) => readFile(new URL(file, fixtures), "utf8")),
     );
     await query("postgres", "SET seed.big = 'off'", schema, rows);
-    tenant = await loseTenant(server.url, join(folder, "acme.jsonl"), 20_000);
+    tenant = await loseTenant(server.url, join(folder, "acme.jsonl"), 12_000);
   });
   after(async () => {
     await server.dispose();

@@ -166,7 +166,8 @@ async function importFile(
   });
 }
 
-function requireEqual(before: DatabaseDigest, after: DatabaseDigest): void {
+/** @throws {AppError} exit 1 when a row or a sequence differs, naming the tables and sequences */
+export function requireEqual(before: DatabaseDigest, after: DatabaseDigest): void {
   const different = differences(before, after);
   if (different.length === 0) return;
   throw new AppError(

@@ -77,7 +77,7 @@ async function classified(
         : {
             level: "warning",
             check: "classification",
-            message: `nothing classifies ${list(unclassified)}, which is accepted: in no bundle are their rows; ${belonging}`,
+            message: `nothing classifies ${list(unclassified)}, which is accepted: ${unclassified.length === 1 ? "its" : "their"} rows are in no bundle; ${belonging}`,
             details: unclassified,
           };
     return { schema, finding };

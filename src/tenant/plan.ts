@@ -7,6 +7,7 @@ import { isInserted, keepOneWayColumns, matchLiveRows } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { findExtraRows } from "./replace.ts";
 import { planSequences } from "./sequences.ts";
+import { fillSetColumns } from "./set-values.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
 import { proveUniqueness, type Vacating } from "./unique-proof.ts";
 import { proveValues } from "./value-proof.ts";
@@ -31,7 +32,7 @@ export async function makePlan(
   mode: ImportMode,
 ): Promise<WorkingPlan> {
   refuseConflicts(await proveRoot(session, schema, bundle));
-  const notes: PlanNote[] = [];
+  const notes: PlanNote[] = [...(await fillSetColumns(session, bundle))];
   if (mode !== "missing") notes.push(...(await keepOneWayColumns(session, schema, bundle)));
   await matchLiveRows(session, schema, bundle, mode);
   const replace = await findExtraRows(session, schema, bundle, mode === "replace");

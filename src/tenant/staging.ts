@@ -5,13 +5,23 @@ import type { RowValidator } from "../bundle/row-validator.ts";
 import { createRowValidator } from "../bundle/row-validator.ts";
 import type { Column, Table } from "../catalog/catalog.ts";
 import { AppError, ExitCode } from "../errors.ts";
+import { disjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { isDataException, SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
 import { keyOf } from "../profile/classify.ts";
+import { refuseHomeless } from "./homeless.ts";
 import type { ImportOptions } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { rowKeyText } from "./row-key.ts";
-import { matchColumns, type TargetMatch } from "./target-match.ts";
+import {
+  isCut,
+  mayAlter,
+  type OldTypes,
+  readOldTypes,
+  recordType,
+  typedValue,
+} from "./staged-values.ts";
+import { type MatchedColumn, matchColumns, type TargetMatch } from "./target-match.ts";
 
 /** A table of the bundle whose rows lie typed in a temporary table. */
 export interface StagedTable {
@@ -23,6 +33,12 @@ export interface StagedTable {
   readonly present: ReadonlySet<string>;
   /** Columns that the target declares NOT NULL and the bundle does not. */
   readonly mayBeNull: readonly Column[];
+  /** NOT NULL columns for which new rows would have no value. */
+  readonly unfilled: readonly string[];
+  /** Columns whose values may not fit; `cutColumn` tells which row's do not. */
+  readonly narrowing: readonly Column[];
+  /** By column: what a row without a value gets that has no live counterpart. */
+  readonly setTo: ReadonlyMap<string, string>;
   readonly rows: number;
   /** The temporary tables: staged rows, their live counterparts, live rows to delete. */
   readonly stage: RawBuilder<unknown>;
@@ -38,7 +54,7 @@ export interface StagedBundle {
   readonly leftOut: readonly LeftOut[];
 }
 
-/** Holds a value that a shorter type of the target would cut or round. */
+/** True for a row with a value that the target's type would cut, round or alter. */
 export const cutColumn = "pgtenant$cut";
 
 /**
@@ -122,6 +138,7 @@ class Staging {
   /** The statement that is under way while the next batch is read and validated. */
   #pending: Promise<void> = Promise.resolve();
   #rows = 0;
+  #oldTypes: OldTypes = new Map();
 
   constructor(session: Session, match: TargetMatch, index: number, maxRowBytes: number) {
     this.match = match;
@@ -140,9 +157,7 @@ class Staging {
     const columns = this.match.columns.map(
       ({ column }) => sql`${sql.id(column.name)} ${sql.raw(column.type)}`,
     );
-    if (this.match.columns.some(({ column }) => canCut(column))) {
-      columns.push(sql`${sql.id(cutColumn)} boolean`);
-    }
+    if (this.#narrowing().length > 0) columns.push(sql`${sql.id(cutColumn)} boolean`);
     for (const column of this.#generatedColumns()) {
       columns.push(
         sql`${sql.id(column.name)} ${sql.raw(column.type)}
@@ -158,6 +173,11 @@ class Staging {
     await sql`CREATE TEMPORARY TABLE ${sql.id(this.#name("s"))} (${sql.join(columns)})`.execute(
       this.#session.db,
     );
+    this.#oldTypes = await readOldTypes(this.#session, this.match.columns);
+  }
+
+  #narrowing(): readonly MatchedColumn[] {
+    return this.match.columns.filter(mayAlter);
   }
 
   /** Staged too, so that unique indexes over them can be proved; if all they need is there. */
@@ -215,21 +235,24 @@ class Staging {
   }
 
   #insertStatement(): string {
-    const { columns } = this.match;
+    const { columns, target } = this.match;
+    const key = target === undefined ? [] : keyOf(target);
     const record = columns
       .filter(({ inBundle }) => inBundle)
-      .map(({ column }) => sql`${sql.id(column.name)} ${sql.raw(recordType(column))}`);
+      .map((c) => sql`${sql.id(c.column.name)} ${sql.raw(recordType(c))}`);
     const names = columns.map(({ column }) => sql.id(column.name));
-    const values = columns.map(({ column, inBundle, setTo }) => {
-      const value = inBundle ? typedValue(column) : undefined;
-      if (setTo === undefined) return value ?? sql`NULL`;
-      const set = sql`${sql.lit(setTo)}::${sql.raw(column.type)}`;
-      return value === undefined ? set : sql`coalesce(${value}, ${set})`;
+    const values = columns.map((matched) => {
+      const { column, inBundle, setTo } = matched;
+      const value = inBundle ? typedValue(matched) : sql`NULL`;
+      // Other columns wait for their live row's value, which wins.
+      return setTo === undefined || !key.includes(column.name)
+        ? value
+        : sql`coalesce(${value}, ${sql.lit(setTo)}::${sql.raw(column.type)})`;
     });
-    const cuts = columns.filter((c) => c.inBundle && canCut(c.column)).map((c) => isCut(c.column));
-    if (this.match.columns.some(({ column }) => canCut(column))) {
+    const cuts = this.#narrowing().map((matched) => isCut(matched, this.#oldTypes));
+    if (cuts.length > 0) {
       names.push(sql.id(cutColumn));
-      values.push(cuts.length === 0 ? sql`FALSE` : sql`(${sql.join(cuts, sql` OR `)})`);
+      values.push(disjunction(cuts));
     }
     return sql`INSERT INTO pg_temp.${sql.id(this.#name("s"))} (${sql.join(names)})
       SELECT ${sql.join(values)} FROM json_to_recordset($1::json) AS r (${sql.join(record)})`.compile(
@@ -283,6 +306,13 @@ class Staging {
           (column) => column.name,
         ),
       ),
+      unfilled: this.match.unfilled,
+      narrowing: this.#narrowing().map(({ column }) => column),
+      setTo: new Map(
+        this.match.columns
+          .filter(({ column }) => !key.includes(column.name))
+          .flatMap(({ column, setTo }) => (setTo === undefined ? [] : [[column.name, setTo]])),
+      ),
       mayBeNull: this.match.columns.filter((c) => c.mayBeNull).map((c) => c.column),
       rows: this.#rows,
       stage,
@@ -332,72 +362,10 @@ function splitLines(bytes: Buffer): Buffer[] {
 
 function isBadValue(error: unknown): boolean {
   const state = sqlStateOf(error);
-  return isDataException(state) || state === SqlState.checkViolation;
-}
-
-/** The type in which json_to_recordset hands a value over, before it is cast to the column's. */
-function recordType(column: Column): string {
-  return column.encoding.as === "value" ? column.plainType : "text";
-}
-
-function typedValue(column: Column): RawBuilder<unknown> {
-  const value = sql.id("r", column.name);
-  return recordType(column) === column.type ? value : sql`${value}::${sql.raw(column.type)}`;
-}
-
-/** A length or precision can cut or round a value without an error. */
-function canCut(column: Column): boolean {
-  return column.type !== column.plainType;
-}
-
-function isCut(column: Column): RawBuilder<boolean> {
-  const value = sql.id("r", column.name);
-  const type = sql.raw(column.type);
-  const plain = sql.raw(column.plainType);
-  return column.encoding.as === "value"
-    ? sql`(${value}::${type})::${plain} IS DISTINCT FROM ${value}`
-    : sql`(${value}::${type})::text IS DISTINCT FROM (${value}::${plain})::text`;
-}
-
-/** Values that would be lost, because the target has no column or table for them. */
-function refuseHomeless(stagings: readonly Staging[], options: ImportOptions): void {
-  const allowed = new Set(options.leaveOut);
-  const lost: { place: string; detail: string }[] = [];
-  for (const { match, homeless, rows } of stagings) {
-    const table = match.source.name;
-    if (match.target === undefined) {
-      if (rows > 0 && !allowed.has(table)) {
-        lost.push({
-          place: table,
-          detail: `${table}: ${rows} row(s), and the target has no such table`,
-        });
-      }
-      continue;
-    }
-    for (const [column, row] of homeless) {
-      const place = `${table}.${column}`;
-      if (!allowed.has(place)) {
-        lost.push({
-          place,
-          detail: `${place}: a value in row ${row}, and the target has no such column`,
-        });
-      }
-    }
-  }
-  const [first] = lost;
-  if (first === undefined) return;
-  throw new AppError(
-    "no-place-for-value",
-    ExitCode.refused,
-    `the target has no place for ${lost.length === 1 ? `the bundle's "${first.place}"` : `${lost.length} tables or columns of the bundle`}`,
-    {
-      hint: `Migrate the target first; or leave the values out by name: ${lost.map(({ place }) => `--leave-out ${shellWord(place)}`).join(" ")}`,
-      details: lost.map(({ detail }) => detail),
-      data: { leaveOut: lost.map(({ place }) => place) },
-    },
+  return (
+    isDataException(state) ||
+    // A domain's own rules.
+    state === SqlState.checkViolation ||
+    state === SqlState.notNullViolation
   );
-}
-
-function shellWord(word: string): string {
-  return /^[\w.-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

@@ -15,6 +15,8 @@ export interface TargetMatch {
   readonly columns: readonly MatchedColumn[];
   /** Columns of the bundle that the target lacks. */
   readonly dropped: readonly string[];
+  /** Columns that the target demands for a new row, and that neither bundle nor options give. */
+  readonly unfilled: readonly string[];
   /** Made of the target's catalog; the bundle's own schema is not trusted. */
   readonly rowSchema: JsonSchema;
   readonly leftOut: readonly LeftOut[];
@@ -25,6 +27,8 @@ export interface MatchedColumn {
   readonly inBundle: boolean;
   /** The bundle's rows may have NULL there although the target forbids it. */
   readonly mayBeNull: boolean;
+  /** The bundle's type, where it is another than the target's whatever its length. */
+  readonly changedFrom: string | undefined;
   /** What `--set` gives for rows without a value. */
   readonly setTo: string | undefined;
 }
@@ -32,7 +36,7 @@ export interface MatchedColumn {
 /**
  * Brings the bundle's columns and the target's together.
  *
- * @throws {AppError} exit 4 when a NOT NULL column of the target would get no value, 2 when an
+ * @throws {AppError} exit 4 when a key column of the target would get no value, 2 when an
  *   option names what does not exist
  */
 export function matchColumns(
@@ -42,25 +46,34 @@ export function matchColumns(
 ): ReadonlyMap<string, TargetMatch> {
   refuseUnknownNames(schema, header, options);
   const matches = new Map<string, TargetMatch>();
-  const unfilled: string[] = [];
   for (const source of header.tables) {
     const owned = isOwned(schema, source.name) ? schema.catalog.tables.get(source.name) : undefined;
     const match = matchTable(source, owned, options);
     matches.set(source.name, match);
-    if (owned !== undefined) unfilled.push(...unfilledColumns(match, owned, options));
   }
-  if (unfilled.length > 0) {
-    throw new AppError(
-      "no-value-for-column",
-      ExitCode.refused,
-      `the target demands a value that the bundle does not have: ${unfilled.map((c) => `"${c}"`).join(", ")}`,
-      {
-        hint: `Say what to write there: ${unfilled.map((c) => `--set '${c}=VALUE'`).join(" ")}`,
-        data: { columns: unfilled },
-      },
-    );
-  }
+  // Without its key a row cannot be found again, whatever its default.
+  const keyless = [...matches.values()].flatMap(({ source, target, columns }) =>
+    target === undefined
+      ? []
+      : keyOf(target)
+          .filter((name) => !columns.some(({ column }) => column.name === name))
+          .map((name) => `${source.name}.${name}`),
+  );
+  if (keyless.length > 0) throw noValue(keyless);
   return matches;
+}
+
+/** @param columns `table.column` of each column that would be left without a value */
+export function noValue(columns: readonly string[]): AppError {
+  return new AppError(
+    "no-value-for-column",
+    ExitCode.refused,
+    `the target demands a value that the bundle does not have: ${columns.map((c) => `"${c}"`).join(", ")}; nothing was written`,
+    {
+      hint: `Say what new rows get there: ${columns.map((c) => `--set '${c}=VALUE'`).join(" ")}`,
+      data: { columns },
+    },
+  );
 }
 
 function matchTable(
@@ -76,6 +89,7 @@ function matchTable(
       column,
       inBundle: inBundle.has(column.name),
       mayBeNull: column.notNull && inBundle.get(column.name)?.nullable !== false,
+      changedFrom: changedType(inBundle.get(column.name)?.type, column.type),
       setTo: options.set.get(`${source.name}.${column.name}`),
     }))
     .filter(({ inBundle, setTo }) => inBundle || setTo !== undefined);
@@ -92,12 +106,16 @@ function matchTable(
           : { type: anyScalar },
     ] as const;
   });
+  const present = new Set(columns.map(({ column }) => column.name));
   const reason = "the target has no place for it";
   return {
     source,
     target,
     columns,
     dropped: target === undefined ? [] : dropped,
+    unfilled: stored
+      .filter((column) => column.notNull && !column.hasDefault && !present.has(column.name))
+      .map((column) => column.name),
     rowSchema: closedRowSchema(new Map(properties)),
     leftOut:
       target === undefined
@@ -106,20 +124,20 @@ function matchTable(
   };
 }
 
+/** Undefined when the types differ in length or precision at most. */
+function changedType(source: string | undefined, target: string): string | undefined {
+  return source === undefined || withoutModifier(source) === withoutModifier(target)
+    ? undefined
+    : source;
+}
+
+/** `timestamp(3) with time zone` as `timestamp with time zone`. */
+export function withoutModifier(type: string): string {
+  return type.replace(/\([^)]*\)/, "");
+}
+
 /** The two sides disagree about the type; the column's input function decides. */
 const anyScalar = ["string", "number", "boolean"];
-
-function unfilledColumns(match: TargetMatch, target: Table, options: ImportOptions): string[] {
-  const present = new Set(match.columns.map(({ column }) => column.name));
-  const names = storedColumns(target)
-    .filter((column) => column.notNull && !column.hasDefault && !present.has(column.name))
-    .map((column) => column.name);
-  // Without its key a row cannot be found again, whatever its default.
-  const keyless = keyOf(target).filter((name) => !present.has(name));
-  return [...new Set([...names, ...keyless])]
-    .map((name) => `${match.source.name}.${name}`)
-    .filter((place) => !options.set.has(place));
-}
 
 function refuseUnknownNames(
   schema: OpenSchema,

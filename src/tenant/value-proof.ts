@@ -2,19 +2,23 @@ import { sql } from "kysely";
 import type { Session } from "../postgres/session.ts";
 import type { Conflict } from "./conflicts.ts";
 import { maxListedRows } from "./conflicts.ts";
-import { isWritten } from "./matching.ts";
+import { isInserted, isWritten } from "./matching.ts";
 import { rowKeyText } from "./row-key.ts";
 import { cutColumn, type StagedBundle, type StagedTable } from "./staging.ts";
+import { noValue } from "./target-match.ts";
 
 /**
  * Proves that the target takes every staged value as it is: none is cut or rounded by a
  * shorter type, none is NULL where the target forbids it, and every CHECK holds.
+ *
+ * @throws {AppError} exit 4 when new rows would have no value at all in a NOT NULL column
  */
 export async function proveValues(
   session: Session,
   bundle: StagedBundle,
 ): Promise<readonly Conflict[]> {
   const conflicts: Conflict[] = [];
+  await requireFilled(session, bundle);
   for (const staged of bundle.tables) {
     conflicts.push(...(await cutValues(session, staged)));
     conflicts.push(...(await missingValues(session, staged)));
@@ -23,10 +27,22 @@ export async function proveValues(
   return conflicts;
 }
 
+async function requireFilled(session: Session, bundle: StagedBundle): Promise<void> {
+  const columns: string[] = [];
+  for (const staged of bundle.tables.filter((table) => table.unfilled.length > 0)) {
+    const { rows } = await sql<{ found: boolean }>`
+      SELECT EXISTS (SELECT FROM ${staged.stage} AS s WHERE ${isInserted(staged, "s")}) AS found`.execute(
+      session.db,
+    );
+    if (rows[0]?.found !== true) continue;
+    columns.push(...staged.unfilled.map((name) => `${staged.table.name}.${name}`));
+  }
+  if (columns.length > 0) throw noValue(columns);
+}
+
 async function cutValues(session: Session, staged: StagedTable): Promise<readonly Conflict[]> {
-  const limited = staged.columns.filter((column) => column.type !== column.plainType);
-  if (limited.length === 0) return [];
-  const types = limited.map((column) => `${column.name} ${column.type}`).join(", ");
+  if (staged.narrowing.length === 0) return [];
+  const types = staged.narrowing.map((column) => `${column.name} ${column.type}`).join(", ");
   const { rows } = await sql<{ key: string }>`
     SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
      WHERE ${sql.id("s", cutColumn)} LIMIT ${maxListedRows}`.execute(session.db);
@@ -34,7 +50,7 @@ async function cutValues(session: Session, staged: StagedTable): Promise<readonl
     kind: "invalid",
     table: staged.table.name,
     row: row.key,
-    reason: `has a value that the target would cut or round (${types})`,
+    reason: `has a value that the target would cut, round or alter (${types})`,
   }));
 }
 
@@ -43,7 +59,9 @@ async function missingValues(session: Session, staged: StagedTable): Promise<rea
   for (const column of staged.mayBeNull) {
     const { rows } = await sql<{ key: string }>`
       SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
-       WHERE ${sql.id("s", column.name)} IS NULL LIMIT ${maxListedRows}`.execute(session.db);
+       WHERE ${sql.id("s", column.name)} IS NULL AND ${isWritten(staged, "s")} LIMIT ${maxListedRows}`.execute(
+      session.db,
+    );
     for (const row of rows) {
       conflicts.push({
         kind: "blocked",

@@ -11,7 +11,7 @@ import type { ImportOptions, ImportResult, TablePlan } from "../../src/tenant/im
 import type { OpenSchema, SchemaOptions } from "../../src/tenant/open-schema.ts";
 import { noProgress } from "../../src/tenant/progress.ts";
 import { createDatabase, type TemplateName, type TestDatabase } from "./database.ts";
-import { inChunks, withTenantSchema } from "./tenant-bundle.ts";
+import { exportBundle, inChunks, withTenantSchema } from "./tenant-bundle.ts";
 
 export type ImportChoice = Partial<Omit<ImportOptions, "progress">> & Partial<SchemaOptions>;
 
@@ -145,4 +145,30 @@ export async function withDatabase(
   } finally {
     await database.drop();
   }
+}
+
+const bundles = new Map<string, Promise<Buffer>>();
+
+/** A tenant's bundle of a fresh `withDatabase`, made once a test file. */
+export function freshBundle(tenant: string, template: TemplateName = "n-kudo"): Promise<Buffer> {
+  const name = `${tenant} of ${template}`;
+  const known = bundles.get(name);
+  if (known !== undefined) return known;
+  const made = new Promise<Buffer>((resolve, reject) => {
+    withDatabase(
+      "fresh-bundle",
+      async (database) => resolve((await exportBundle(database.url, tenant)).bytes),
+      template,
+    ).catch(reject);
+  });
+  bundles.set(name, made);
+  return made;
+}
+
+/** Asserts that rows and sequences are those of `expected`. */
+export async function assertUnchanged(
+  database: TestDatabase,
+  expected: DatabaseDigest,
+): Promise<void> {
+  assert.deepEqual(differences(expected, await digestOf(database)), []);
 }

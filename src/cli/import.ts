@@ -8,6 +8,7 @@ import type {
 } from "../tenant/import-types.ts";
 import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
 import {
+  bundleArgument,
   connectionOf,
   maxRowSizeOption,
   parseAssignments,
@@ -34,11 +35,7 @@ export const importCommand = defineCommand<ImportArguments>({
   summary: "put a bundle's rows back, in one transaction",
   options: (yargs) =>
     yargs
-      .positional("bundle", {
-        type: "string",
-        demandOption: true,
-        describe: "a file, or - for the standard input",
-      })
+      .positional("bundle", bundleArgument)
       .option("mode", {
         choices: ["missing", "overwrite", "replace"] as const,
         default: "missing" as const,

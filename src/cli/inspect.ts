@@ -1,6 +1,6 @@
 import { ExitCode } from "../errors.ts";
 import { defineCommand, type GlobalArguments } from "./command.ts";
-import { maxRowSizeOption, parseRowSize } from "./options.ts";
+import { bundleArgument, maxRowSizeOption, parseRowSize } from "./options.ts";
 
 interface InspectArguments extends GlobalArguments {
   bundle: string;
@@ -11,13 +11,7 @@ export const inspectCommand = defineCommand<InspectArguments>({
   usage: "inspect <bundle>",
   summary: "show what is in a bundle; no database is needed",
   options: (yargs) =>
-    yargs
-      .positional("bundle", {
-        type: "string",
-        demandOption: true,
-        describe: "a file, or - for the standard input",
-      })
-      .option("max-row-size", maxRowSizeOption),
+    yargs.positional("bundle", bundleArgument).option("max-row-size", maxRowSizeOption),
   examples: [
     ["pgtenant inspect acme.jsonl.zst", "tenant, source, tables, rows, sizes"],
     ["ssh host cat acme.jsonl.zst | pgtenant inspect -", "the same from a pipe"],

@@ -29,6 +29,12 @@ export function globalOptions(yargs: Argv): Argv<GlobalArguments> {
     });
 }
 
+export const bundleArgument = {
+  type: "string",
+  demandOption: true,
+  describe: "a bundle's file, or - for the standard input",
+} as const;
+
 export const maxRowSizeOption = {
   type: "string",
   requiresArg: true,

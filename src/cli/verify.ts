@@ -1,6 +1,6 @@
 import { AppError, ExitCode } from "../errors.ts";
 import { defineCommand, type GlobalArguments } from "./command.ts";
-import { maxRowSizeOption, parseRowSize } from "./options.ts";
+import { bundleArgument, maxRowSizeOption, parseRowSize } from "./options.ts";
 
 interface VerifyArguments extends GlobalArguments {
   file: string;
@@ -11,13 +11,7 @@ export const verifyCommand = defineCommand<VerifyArguments>({
   usage: "verify <file>",
   summary: "check every byte, row, reference and chain link of a bundle; no database is needed",
   options: (yargs) =>
-    yargs
-      .positional("file", {
-        type: "string",
-        demandOption: true,
-        describe: "a bundle, or - for the standard input",
-      })
-      .option("max-row-size", maxRowSizeOption),
+    yargs.positional("file", bundleArgument).option("max-row-size", maxRowSizeOption),
   examples: [
     ["pgtenant verify acme.jsonl.zst", "is this copy whole and consistent?"],
     ["pgtenant export acme -o - | pgtenant verify -", "check what an export writes"],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { maskSecrets, secretsOfUrl } from "../../../src/config/secrets.ts";
+import { maskSecrets, secretsOfUrl, writtenForms } from "../../../src/config/secrets.ts";
 
 const masked = (text: string, url: string) => maskSecrets(text, secretsOfUrl(url));
 
@@ -12,6 +12,13 @@ suite("the password of a database URL", () => {
     assert.equal(masked(url, url), "postgres://me:***@host/db");
     assert.equal(masked(JSON.stringify({ e: 'p@ss"word' }), url), '{"e":"***"}');
     assert.equal(masked("p%40ss%22word", url), "***");
+  });
+
+  test("is masked in the forms of a URL when it came from elsewhere, such as PGPASSWORD", () => {
+    const forms = writtenForms("a key/with @");
+    for (const text of ["a key/with @", "a%20key%2Fwith%20%40", "a%20key/with%20@"]) {
+      assert.equal(maskSecrets(`<${text}>`, forms), "<***>");
+    }
   });
 
   test("is masked as a whole where its @ was not encoded", () => {

@@ -113,6 +113,7 @@ function clientConfig(options: ConnectionOptions): pg.ClientConfig {
     throw invalidUrl();
   }
   if (url.protocol !== "postgres:" && url.protocol !== "postgresql:") throw invalidUrl();
+  if (hasLoosePassword(url)) throw invalidUrl();
   url.searchParams.set("uselibpqcompat", "true");
   return {
     connectionString: url.href,
@@ -126,6 +127,12 @@ function clientConfig(options: ConnectionOptions): pg.ClientConfig {
           : (value: string) => value) as typeof pg.types.getTypeParser,
     },
   };
+}
+
+/** Whether an unescaped / ? or # has split the password, a part of which would pass for a host. */
+function hasLoosePassword(url: URL): boolean {
+  const split = url.pathname + url.hash + (url.username === "" ? url.search : "");
+  return split.includes("@");
 }
 
 function invalidUrl(): AppError {

@@ -83,6 +83,9 @@ suite("commands that cannot reach their database", () => {
     "mysql://u:p@localhost/db",
     "postgres://u:p/w@localhost:5432/db",
     "postgres://u:p@localhost:99999/db",
+    "postgres://u:p@s/w@localhost:5432/db",
+    "postgres://u:12?3@localhost:5432/db",
+    "postgres://u:12#3@localhost:5432/db",
     "",
   ];
   for (const url of malformed) {

@@ -1,10 +1,10 @@
 import { type RawBuilder, sql } from "kysely";
 import { storedColumns } from "../catalog/catalog.ts";
-import { clearableColumns } from "../catalog/order.ts";
 import { relation } from "../catalog/ownership.ts";
 import { columnList, columnsEqual, conjunction, disjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import type { ImportPlan, TablePlan } from "./import-types.ts";
+import { linkedLaterColumns } from "./linked-later.ts";
 import { isInserted } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { parkValues } from "./parking.ts";
@@ -92,16 +92,6 @@ function tablePlan(plan: ImportPlan, staged: StagedTable): TablePlan {
   const found = plan.tables.find((entry) => entry.table === staged.table.name);
   if (found === undefined) throw new Error(`the plan lacks table ${staged.table.name}`);
   return found;
-}
-
-/** Columns that are filled in after the rows they point to are there. */
-function linkedLaterColumns(schema: OpenSchema, staged: StagedTable): ReadonlySet<string> {
-  return new Set(
-    schema.linkedLater
-      .filter((key) => key.from === staged.table.name && key.source === "constraint")
-      .flatMap((key) => clearableColumns(staged.table, key))
-      .filter((column) => staged.present.has(column)),
-  );
 }
 
 function insertStatement(schema: OpenSchema, staged: StagedTable): RawBuilder<unknown> {

@@ -10,7 +10,7 @@ import { countWrites, readBack, refuseUnplannedWrites } from "./proof-of-writes.
 import { moveSequences } from "./sequences.ts";
 import { openBundle, type StagedBundle, stageBundle } from "./staging.ts";
 import { withTenantLock } from "./tenant-lock.ts";
-import { firingTriggers, refuseTriggers, withoutTriggers } from "./triggers.ts";
+import { refuseTriggers, withoutTriggers } from "./triggers.ts";
 
 /**
  * Puts a bundle's rows back. The bundle is staged in temporary tables and proved as a whole;
@@ -56,13 +56,12 @@ async function planAndApply(
     return await withTransaction(session, "REPEATABLE READ", async () => {
       await session.client.query("SET LOCAL lock_timeout = '10s'");
       options.progress.advance("planning", 0);
-      const working = await makePlan(session, schema, bundle, options.mode);
+      const working = await makePlan(session, schema, bundle, options);
       options.onPlan?.(working.plan);
       if (options.dryRun || isEmpty(working.plan)) return { working, applied: false };
       if (isDestructive(working.plan) && !options.confirmed) throw unconfirmed(working);
-      const firing = firingTriggers(bundle, working.plan);
-      refuseTriggers(firing, options.disableTriggers);
-      await withoutTriggers(session, firing, () =>
+      refuseTriggers(working.firing, options.disableTriggers);
+      await withoutTriggers(session, working.firing, () =>
         write(session, schema, bundle, working, options),
       );
       await moveSequences(session, bundle);

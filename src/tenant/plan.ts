@@ -2,13 +2,14 @@ import { sql } from "kysely";
 import type { Session } from "../postgres/session.ts";
 import { proveBoundary, proveRoot } from "./boundary-proof.ts";
 import { type Conflict, refuseConflicts } from "./conflicts.ts";
-import type { ImportMode, ImportPlan, PlanNote, TablePlan } from "./import-types.ts";
+import type { ImportOptions, ImportPlan, PlanNote, TablePlan } from "./import-types.ts";
 import { isInserted, keepOneWayColumns, matchLiveRows } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { findExtraRows } from "./replace.ts";
 import { planSequences } from "./sequences.ts";
 import { fillSetColumns } from "./set-values.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
+import { type FiringTrigger, firingTriggers, triggerWarnings } from "./triggers.ts";
 import { proveUniqueness, type Vacating } from "./unique-proof.ts";
 import { proveValues } from "./value-proof.ts";
 
@@ -17,6 +18,7 @@ export interface WorkingPlan {
   readonly plan: ImportPlan;
   readonly deletesFirst: boolean;
   readonly vacating: readonly Vacating[];
+  readonly firing: readonly FiringTrigger[];
 }
 
 /**
@@ -29,7 +31,7 @@ export async function makePlan(
   session: Session,
   schema: OpenSchema,
   bundle: StagedBundle,
-  mode: ImportMode,
+  { mode, disableTriggers }: Pick<ImportOptions, "mode" | "disableTriggers">,
 ): Promise<WorkingPlan> {
   refuseConflicts(await proveRoot(session, schema, bundle));
   const notes: PlanNote[] = [...(await fillSetColumns(session, bundle))];
@@ -49,6 +51,7 @@ export async function makePlan(
     tables.push(await countActions(session, staged));
     notes.push(...(await noteCredentials(session, schema, staged)));
   }
+  const firing = firingTriggers(schema, bundle, tables, unique.vacating);
   return {
     plan: {
       tenant: bundle.header.tenant,
@@ -57,10 +60,11 @@ export async function makePlan(
       sequences: await planSequences(session, bundle),
       notes,
       leftOut: bundle.leftOut,
-      warnings: schema.warnings,
+      warnings: [...schema.warnings, ...triggerWarnings(firing, disableTriggers)],
     },
     deletesFirst: replace.deletesFirst,
     vacating: unique.vacating,
+    firing,
   };
 }
 

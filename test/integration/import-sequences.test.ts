@@ -1,0 +1,237 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { TestDatabase } from "../harness/database.ts";
+import { edit, forge } from "../harness/forge.ts";
+import { deleteTenant, freshBundle, importBytes, withDatabase } from "../harness/import.ts";
+
+const logs = "public.execution_logs_id_seq";
+const audit = "public.audit_events_id_seq";
+
+async function position(database: TestDatabase, sequence = logs): Promise<number> {
+  const [row] = await database.query<{ last: string }>(
+    `SELECT last_value AS last FROM ${sequence}`,
+  );
+  return Number(row?.last);
+}
+
+/** The id that the application's next log line gets. */
+async function nextId(database: TestDatabase): Promise<number> {
+  const [row] = await database.query<{ id: string }>(`
+    INSERT INTO execution_logs (tenant_id, execution_id, sequence, severity, message, emitted_at)
+    SELECT tenant_id, id, 4711, 'INFO', 'next', now() FROM executions
+     WHERE tenant_id = (SELECT id FROM tenants WHERE slug = 'acme') LIMIT 1
+    RETURNING id`);
+  return Number(row?.id);
+}
+
+/** Acme's bundle, its last log line with a higher id. */
+async function withLastId(id: number): Promise<Buffer> {
+  return await forge(await freshBundle("acme"), {
+    rows: { execution_logs: (rows) => edit({ id }, (row) => row === rows.at(-1))(rows) },
+  });
+}
+
+/** Both sequences start anew, as in a database that was seeded without these rows. */
+async function loseRows(
+  database: TestDatabase,
+  increment = 1,
+): Promise<{ readonly lastEvent: number }> {
+  const [event] = await database.query<{ last: string }>(`
+    SELECT max(e.id) AS last FROM audit_events e JOIN tenants t ON t.id = tenant_id
+     WHERE slug = 'acme'`);
+  await deleteTenant(database, "acme");
+  await database.query(`
+    DELETE FROM execution_logs;
+    DELETE FROM audit_events;
+    ALTER SEQUENCE ${logs} RESTART WITH ${increment < 0 ? -1 : 1};
+    ALTER SEQUENCE ${audit} RESTART WITH 1`);
+  return { lastEvent: Number(event?.last) };
+}
+
+test("sequences that stand ahead of the rows stay where they are", () =>
+  withDatabase("sequences-ahead", async (database) => {
+    await deleteTenant(database, "acme");
+    await database.query(`SELECT setval('${logs}', 5000)`);
+    const { plan } = await importBytes(database.url, await freshBundle("acme"));
+    assert.deepEqual(plan.sequences, []);
+    assert.equal(await position(database), 5000);
+    assert.equal(await nextId(database), 5001);
+  }));
+
+for (const [size, last] of [
+  ["small", 118],
+  ["large", 9_007_199_254_740],
+] as const) {
+  test(`sequences behind the rows are moved on, over a ${size} gap`, () =>
+    withDatabase("sequences-behind", async (database) => {
+      const { lastEvent } = await loseRows(database);
+      const bundle = await withLastId(last);
+      const { plan } = await importBytes(database.url, bundle);
+      assert.deepEqual(plan.sequences, [
+        { sequence: audit, from: "0", to: String(lastEvent) },
+        { sequence: logs, from: "0", to: String(last) },
+      ]);
+      assert.equal(await position(database), last);
+      assert.equal(await position(database, audit), lastEvent);
+      assert.equal(await nextId(database), last + 1);
+      const again = await importBytes(database.url, bundle);
+      assert.equal(again.applied, false);
+      assert.equal(await position(database), last + 1);
+    }));
+}
+
+test("a sequence that is behind is moved even when no row is missing", () =>
+  withDatabase("sequences-only", async (database) => {
+    await database.query(`SELECT setval('${logs}', 3)`);
+    const result = await importBytes(database.url, await freshBundle("acme"));
+    assert.equal(result.applied, true);
+    assert.deepEqual(result.plan.sequences, [{ sequence: logs, from: "3", to: "118" }]);
+    assert.equal(await position(database), 118);
+  }));
+
+test("a sequence with an increment of 10 is moved to or past the last id", () =>
+  withDatabase("sequences-by-ten", async (database) => {
+    await loseRows(database);
+    await database.query(`ALTER SEQUENCE ${logs} INCREMENT BY 10`);
+    await importBytes(database.url, await freshBundle("acme"));
+    assert.equal(await position(database), 121);
+    assert.equal(await nextId(database), 131);
+  }));
+
+for (const last of [-200, -9_007_199_254_740]) {
+  test(`a descending sequence is moved down to ${last}`, () =>
+    withDatabase("sequences-down", async (database) => {
+      await database.query(
+        `ALTER SEQUENCE ${logs} INCREMENT BY -1 MINVALUE -9223372036854775808 MAXVALUE -1 START -1 RESTART -1`,
+      );
+      await loseRows(database, -1);
+      const bundle = await forge(await freshBundle("acme"), {
+        rows: { execution_logs: (rows) => rows.map((row, n) => ({ ...row, id: -1 - n })) },
+      });
+      const lowest = await forge(bundle, { rows: { execution_logs: edit({ id: last }) } });
+      await importBytes(database.url, lowest);
+      assert.equal(await position(database), last);
+      assert.equal(await nextId(database), last - 1);
+    }));
+}
+
+test("ids past a sequence's end move it to its end, once", () =>
+  withDatabase("sequences-end", async (database) => {
+    await loseRows(database);
+    await database.query(`ALTER SEQUENCE ${logs} INCREMENT BY 7 MAXVALUE 100`);
+    const bundle = await freshBundle("acme");
+    await importBytes(database.url, bundle);
+    assert.equal(await position(database), 99);
+    const again = await importBytes(database.url, bundle);
+    assert.equal(again.applied, false);
+  }));
+
+test("identity columns keep the ids of the bundle, and give free ones afterwards", () =>
+  withDatabase("sequences-identity", async (database) => {
+    const bundle = await freshBundle("acme");
+    await deleteTenant(database, "acme");
+    await database.query(`
+      DELETE FROM tenants;
+      ALTER TABLE execution_logs ALTER id DROP DEFAULT;
+      DROP SEQUENCE ${logs};
+      ALTER TABLE execution_logs ALTER id ADD GENERATED ALWAYS AS IDENTITY`);
+    const { plan } = await importBytes(database.url, bundle);
+    assert.ok(plan.sequences.some((move) => move.sequence === logs && move.to === "118"));
+    const [row] = await database.query("SELECT min(id), max(id) FROM execution_logs");
+    assert.deepEqual(row, { min: "1", max: "118" });
+    assert.equal(await nextId(database), 119);
+  }));
+
+/** A role that may do what an application may: no ownership, no SELECT on sequences. */
+async function asApplication(
+  database: TestDatabase,
+  use: (url: string) => Promise<void>,
+): Promise<void> {
+  const role = `app_${database.name}`;
+  await database.query(`
+    CREATE ROLE ${role} LOGIN PASSWORD 'app';
+    GRANT USAGE ON SCHEMA public TO ${role};
+    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${role};
+    GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ${role}`);
+  const url = new URL(database.url);
+  url.username = role;
+  url.password = "app";
+  try {
+    await use(url.href);
+  } finally {
+    await database.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
+  }
+}
+
+test("a role with USAGE alone draws a large gap value by value", () =>
+  withDatabase("sequences-usage", async (database) => {
+    const { lastEvent } = await loseRows(database);
+    await asApplication(database, async (url) => {
+      await importBytes(url, await withLastId(250_000));
+      assert.equal(await position(database), 250_000);
+      assert.equal(await position(database, audit), lastEvent);
+      assert.equal(await nextId(database), 250_001);
+    });
+  }));
+
+test("a gap that can neither be restarted nor drawn is refused, with what to do", () =>
+  withDatabase("sequences-too-far", async (database) => {
+    await loseRows(database);
+    await asApplication(database, async (url) => {
+      await assert.rejects(importBytes(url, await withLastId(9_007_199_254_740)), {
+        code: "sequence-behind",
+        exitCode: 7,
+        message:
+          /^sequence "public\.execution_logs_id_seq" is \d+ values behind the rows and cannot be restarted: must be owner of .*; nothing was written$/,
+        hint: /owner/,
+      });
+      const [row] = await database.query("SELECT count(*) FROM execution_logs");
+      assert.deepEqual(row, { count: "0" });
+    });
+  }));
+
+for (const last of [20_000, 9_007_199_254_740]) {
+  test(`writers that draw meanwhile never get an id twice, over a gap to ${last}`, () =>
+    withDatabase("sequences-race", async (database) => {
+      await loseRows(database);
+      const bundle = await withLastId(last);
+      const drawn = new Set<string>();
+      let running = true;
+      const writers = Array.from({ length: 3 }, async () => {
+        const client = await database.connect();
+        while (running) {
+          const { rows } = await client.query(`SELECT nextval('${logs}') AS id`);
+          const { id } = rows[0] as { id: string };
+          assert.ok(!drawn.has(id), `${id} was drawn twice`);
+          drawn.add(id);
+        }
+      });
+      await importBytes(database.url, bundle);
+      const after = await nextId(database);
+      running = false;
+      await Promise.all(writers);
+      assert.ok(drawn.size > 50);
+      assert.ok(after > last);
+      assert.ok((await position(database)) >= after);
+    }));
+}
+
+test("a transaction that has drawn and stays open does not hold up a small gap", () =>
+  withDatabase("sequences-open", async (database) => {
+    await loseRows(database);
+    const client = await database.connect();
+    await client.query(`BEGIN; SELECT nextval('${logs}')`);
+    await importBytes(database.url, await withLastId(250_000));
+    assert.equal(await position(database), 250_000);
+    const begun = performance.now();
+    await assert.rejects(importBytes(database.url, await withLastId(9_007_199_254_740)), {
+      code: "unique-collision",
+    });
+    await deleteTenant(database, "acme");
+    await assert.rejects(importBytes(database.url, await withLastId(9_007_199_254_740)), {
+      code: "lock-timeout",
+      exitCode: 5,
+    });
+    assert.ok(performance.now() - begun < 20_000);
+    await client.query("ROLLBACK");
+  }));

@@ -70,6 +70,7 @@ export function withDefaults(file: ProfileFile): Profile {
     references: file.references ?? [],
     ownership: file.ownership ?? {},
     oneWay: file.oneWay ?? {},
+    oneWayWith: file.oneWayWith ?? {},
     appendOnly: file.appendOnly ?? [],
     chain: file.chain ?? {},
     secrets: file.secrets ?? {},

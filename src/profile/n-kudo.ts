@@ -19,6 +19,7 @@ export const nKudo: Profile = {
     "public.password_reset_tokens": ["used_at"],
     "public.project_invitations": ["accepted_at", "declined_at", "cancelled_at"],
   },
+  oneWayWith: { "public.project_invitations": ["status"] },
   appendOnly: ["public.audit_events", "public.crl_entries"],
   chain: {
     "public.audit_events": { order: "id", previous: "prev_hash", own: "entry_hash" },

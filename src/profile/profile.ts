@@ -25,6 +25,8 @@ export interface Profile {
   readonly ownership: Readonly<Record<string, readonly string[]>>;
   /** By table: columns that are set once and mean "no longer valid". */
   readonly oneWay: Readonly<Record<string, readonly string[]>>;
+  /** By table: columns that say the same as the one-way ones, and stay as they are with them. */
+  readonly oneWayWith: Readonly<Record<string, readonly string[]>>;
   /** Tables whose rows are never altered or deleted. */
   readonly appendOnly: readonly string[];
   /** Tables in which each row names the hash of the row before it. */

@@ -19,8 +19,8 @@ import type { StagedBundle, StagedTable } from "./staging.ts";
 export type MatchAction = "same" | "keep" | "update" | "relink" | "foreign";
 
 /**
- * Sets each staged one-way column to the live row's value where that is set already: a row
- * that was revoked since the bundle was made stays revoked.
+ * Sets each staged one-way column to the live row's value where that is set already, and with it
+ * the columns that say the same: a row that was revoked since the bundle was made stays revoked.
  */
 export async function keepOneWayColumns(
   session: Session,
@@ -33,19 +33,27 @@ export async function keepOneWayColumns(
       staged.present.has(c),
     );
     if (columns.length === 0) continue;
-    const changed = disjunction(
-      columns.map(
+    const differs = columns.map(
+      (c) =>
+        sql`(${sql.id("l", c)} IS NOT NULL AND ${sql.id("s", c)} IS DISTINCT FROM ${sql.id("l", c)})`,
+    );
+    const newlySet = columns.map(
+      (c) => sql`(${sql.id("l", c)} IS NOT NULL AND ${sql.id("s", c)} IS NULL)`,
+    );
+    const companions = (schema.profile.oneWayWith[staged.table.name] ?? []).filter((c) =>
+      staged.present.has(c),
+    );
+    const assignments = [
+      ...columns.map((c) => sql`${sql.id(c)} = coalesce(${sql.id("l", c)}, ${sql.id("s", c)})`),
+      ...companions.map(
         (c) =>
-          sql`${sql.id("l", c)} IS NOT NULL AND ${sql.id("s", c)} IS DISTINCT FROM ${sql.id("l", c)}`,
+          sql`${sql.id(c)} = CASE WHEN ${disjunction(newlySet)} THEN ${sql.id("l", c)} ELSE ${sql.id("s", c)} END`,
       ),
-    );
-    const assignments = columns.map(
-      (c) => sql`${sql.id(c)} = coalesce(${sql.id("l", c)}, ${sql.id("s", c)})`,
-    );
+    ];
     const { rows } = await sql<{ key: string }>`
       UPDATE ${staged.stage} AS s SET ${sql.join(assignments)}
         FROM ${relation(staged.table)} AS l
-       WHERE ${columnsEqual("l", staged.key, "s")} AND ${changed}
+       WHERE ${columnsEqual("l", staged.key, "s")} AND ${disjunction(differs)}
       RETURNING ${rowKeyText("s", staged.key)} AS key`.execute(session.db);
     for (const row of rows) {
       notes.push({

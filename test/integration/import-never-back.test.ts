@@ -57,6 +57,26 @@ for (const mode of ["missing", "overwrite", "replace"] as const) {
     }));
 }
 
+test("an invitation that was cancelled since keeps the status that says so", () =>
+  withDatabase("one-way-status", async (database) => {
+    const bundle = await freshBundle("acme");
+    const cancelled = `tenant_id = ${acme} AND cancelled_at = '2030-01-01'`;
+    await database.query(`
+      UPDATE project_invitations SET status = 'CANCELLED', cancelled_at = '2030-01-01', role = 'VIEWER'
+       WHERE tenant_id = ${acme} AND status = 'PENDING';
+      UPDATE project_invitations SET status = 'EXPIRED'
+       WHERE tenant_id = ${acme} AND status = 'DECLINED';`);
+    await importBytes(database.url, bundle, { mode: "overwrite" });
+    const [open] = await database.query(
+      `SELECT status, role FROM project_invitations WHERE ${cancelled}`,
+    );
+    assert.deepEqual(open, { status: "CANCELLED", role: "OPERATOR" });
+    const [declined] = await database.query(
+      `SELECT count(*) FROM project_invitations WHERE tenant_id = ${acme} AND status = 'DECLINED'`,
+    );
+    assert.deepEqual(declined, { count: "1" }, "what was declined in the bundle already");
+  }));
+
 test("credentials that come back valid are listed", () =>
   withDatabase("credentials", async (database) => {
     const bundle = await freshBundle("acme");

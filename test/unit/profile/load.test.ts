@@ -28,6 +28,7 @@ suite("a profile file", () => {
       references: [],
       ownership: {},
       oneWay: {},
+      oneWayWith: {},
       appendOnly: [],
       chain: {},
       secrets: {},

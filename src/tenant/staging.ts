@@ -277,7 +277,8 @@ class Staging {
         lines = half;
       }
     }
-    const reason = last instanceof Error ? last.message.slice(0, 200) : "";
+    // Without the value, which the server quotes at the end and which may be a secret.
+    const reason = last instanceof Error ? last.message.replace(/: ".*$/s, "") : "";
     return new AppError(
       "invalid-row",
       ExitCode.invalidInput,

@@ -46,6 +46,7 @@ const edits: readonly (readonly [string, string])[] = [
   ["certificate_history", "revoked_at = '2030-01-01'"],
   ["vxlan_networks", "mtu = NULL, site_id = NULL"],
   ["crl_entries", "agent_id = NULL"],
+  ["project_invitations", "status = 'CANCELLED', cancelled_at = '2030-01-01'"],
 ];
 
 /** Columns under a unique index, and a value in between for a swap. */

@@ -70,8 +70,13 @@ export function expectedRow(
   }
   if (mode === "missing" || appendOnly) return live.values;
   const oneWay = schema.profile.oneWay[table] ?? [];
+  const settled = oneWay.some(
+    (column) => live.values[column] !== undefined && bundle.values[column] === undefined,
+  );
+  const companions = settled ? (schema.profile.oneWayWith[table] ?? []) : [];
   return {
     ...bundle.values,
+    ...Object.fromEntries(companions.map((column) => [column, live.values[column]])),
     ...Object.fromEntries(
       oneWay.map((column) => [column, live.values[column] ?? bundle.values[column]]),
     ),

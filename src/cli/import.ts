@@ -15,6 +15,7 @@ import {
   parseRowSize,
   schemaOptionsOf,
 } from "./options.ts";
+import { keepHeapSmall } from "./small-heap.ts";
 
 interface ImportArguments extends GlobalArguments {
   bundle: string;
@@ -88,6 +89,7 @@ export const importCommand = defineCommand<ImportArguments>({
   ],
   repeatable: ["set", "leave-out", "leaveOut"],
   async run(args, context) {
+    keepHeapSmall();
     const { openInput } = await import("../storage/input.ts");
     const { withSession } = await import("../postgres/session.ts");
     const { openSchema } = await import("../tenant/open-schema.ts");

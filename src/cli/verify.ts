@@ -1,6 +1,7 @@
 import { AppError, ExitCode } from "../errors.ts";
 import { defineCommand, type GlobalArguments } from "./command.ts";
 import { bundleArgument, maxRowSizeOption, parseRowSize } from "./options.ts";
+import { keepHeapSmall } from "./small-heap.ts";
 
 interface VerifyArguments extends GlobalArguments {
   file: string;
@@ -18,6 +19,7 @@ export const verifyCommand = defineCommand<VerifyArguments>({
   ],
   exitCodes: [ExitCode.invalidInput, ExitCode.key],
   async run(args, context) {
+    keepHeapSmall();
     const { openInput } = await import("../storage/input.ts");
     const { verifyBundle } = await import("../bundle/verify.ts");
     const { verificationDocument, verificationText, findingLines } = await import(

@@ -58,7 +58,7 @@ suite("the compiled program", () => {
       context.diagnostic(figures);
       assert.ok(small <= limitMb && large <= limitMb, figures);
       // Node lets garbage grow a little before it collects any of it.
-      assert.ok(large - small <= 60, figures);
+      assert.ok(large - small <= 50, figures);
     }
   });
 

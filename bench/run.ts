@@ -34,7 +34,7 @@ execFileSync(process.execPath, [
   join(work, "dist"),
 ]);
 execFileSync("ln", ["-s", join(root, "node_modules"), join(work, "node_modules")]);
-// As it is installed: run through its first line, which names Node's options.
+// As it is installed: run through its first line.
 const program = join(work, "dist/main.js");
 chmodSync(program, 0o755);
 

@@ -1,5 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=4
-// The small young generation keeps the process some 30 MB smaller, and costs no time to speak of.
+#!/usr/bin/env node
 // Everything else is loaded when it is needed, so that --version answers at once.
 import { toolVersion } from "./version.ts";
 

@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { type RawBuilder, sql } from "kysely";
 import type { OwnedSequence } from "../catalog/catalog.ts";
 import { columnOf } from "../catalog/catalog.ts";
@@ -16,6 +17,8 @@ const farthestDraw = 20_000_000n;
 
 /** Who waits for a sequence's lock makes every writer behind him wait too. */
 const restartPatience = "500ms";
+
+const restartAttempts = 8;
 
 interface SequenceTarget {
   readonly sequence: OwnedSequence;
@@ -52,13 +55,20 @@ export async function planSequences(
  */
 export async function moveSequences(session: Session, bundle: StagedBundle): Promise<void> {
   for (const { sequence, furthest } of await sequenceTargets(session, bundle)) {
-    for (;;) {
+    for (let attempt = 1; ; attempt += 1) {
       const gap = stepsBetween(sequence, await lastDrawn(session, sequence), furthest);
       if (gap <= 0n) break;
       if (gap > largestDraw) {
         const obstacle = await restart(session, sequence, furthest);
         if (obstacle === undefined) break;
-        if (gap > farthestDraw) throw tooFarBehind(sequence, gap, obstacle);
+        if (gap > farthestDraw) {
+          if (!isHeld(obstacle) || attempt === restartAttempts) {
+            throw tooFarBehind(sequence, gap, obstacle);
+          }
+          // Those who queued behind us go first.
+          await setTimeout(500);
+          continue;
+        }
       }
       await draw(session, sequence, gap > largestDraw ? largestDraw : gap);
     }
@@ -77,7 +87,7 @@ function stepsBetween(sequence: OwnedSequence, last: bigint, furthest: bigint): 
 
 function tooFarBehind(sequence: OwnedSequence, gap: bigint, obstacle: unknown): AppError {
   const name = qualifiedName(sequence.schema, sequence.relation);
-  const held = sqlStateOf(obstacle) === SqlState.lockNotAvailable;
+  const held = isHeld(obstacle);
   return new AppError(
     held ? "lock-timeout" : "sequence-behind",
     held ? ExitCode.locked : ExitCode.database,
@@ -89,6 +99,11 @@ function tooFarBehind(sequence: OwnedSequence, gap: bigint, obstacle: unknown): 
         : "Connect as the sequence's owner, or let the owner move it on: ALTER SEQUENCE … RESTART.",
     },
   );
+}
+
+/** Another session that has drawn from the sequence has not ended its transaction. */
+function isHeld(obstacle: unknown): boolean {
+  return sqlStateOf(obstacle) === SqlState.lockNotAvailable;
 }
 
 async function sequenceTargets(

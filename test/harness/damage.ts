@@ -7,7 +7,7 @@ export type Damage =
   | { readonly kind: "delete"; readonly table: string; readonly row: number }
   | { readonly kind: "edit"; readonly edit: number; readonly row: number }
   | {
-      readonly kind: "copy" | "swap";
+      readonly kind: "copy" | "swap" | "remake";
       readonly column: number;
       readonly row: number;
       readonly other: number;
@@ -81,7 +81,7 @@ export const damages: fc.Arbitrary<readonly Damage[]> = fc.array(
     {
       weight: 3,
       arbitrary: fc.record({
-        kind: fc.constantFrom("copy" as const, "swap" as const),
+        kind: fc.constantFrom("copy" as const, "swap" as const, "remake" as const),
         column: index(uniqueColumns),
         row,
         other: row,
@@ -138,6 +138,16 @@ function statements(damage: Damage, at: number): readonly string[] {
         `UPDATE ${table} SET ${column} = (SELECT was FROM swap WHERE n = 1) WHERE id = (SELECT id FROM swap WHERE n = 2)`,
         `UPDATE ${table} SET ${column} = (SELECT was FROM swap WHERE n = 2) WHERE id = (SELECT id FROM swap WHERE n = 1)`,
         "DROP TABLE swap",
+      ];
+    }
+    case "remake": {
+      const [table] = uniqueColumns[damage.column] ?? ["sites"];
+      return [
+        `CREATE TEMP TABLE remade ON COMMIT DROP AS SELECT * FROM ${table} WHERE ${pick(table, damage.row)}`,
+        `DELETE FROM ${table} WHERE ${pick(table, damage.row)}`,
+        `UPDATE remade SET id = ${table === "execution_logs" ? 20_000 + at : `'${id(3)}'`}`,
+        `INSERT INTO ${table} SELECT * FROM remade`,
+        "DROP TABLE remade",
       ];
     }
     case "insert":

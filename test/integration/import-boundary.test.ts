@@ -10,6 +10,7 @@ import {
   deleteTenant,
   importBytes,
   tenantDigests,
+  withDatabase,
 } from "../harness/import.ts";
 import { exportBundle } from "../harness/tenant-bundle.ts";
 
@@ -260,3 +261,29 @@ describe("a bundle cannot leave its tenant", () => {
     await deleteTenant(database, "acme");
   });
 });
+
+test("a reference by name is not followed to another tenant that has taken the name since", () =>
+  withDatabase("boundary-by-name", async (database) => {
+    await database.query(`
+      CREATE TABLE regions (id integer PRIMARY KEY, code text NOT NULL UNIQUE,
+                            tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE);
+      CREATE TABLE racks (id integer PRIMARY KEY, region text NOT NULL REFERENCES regions (code),
+                          tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE);
+      INSERT INTO regions SELECT 1, 'eu', id FROM tenants WHERE slug = 'acme';
+      INSERT INTO racks SELECT 1, 'eu', id FROM tenants WHERE slug = 'acme'`);
+    const { bytes } = await exportBundle(database.url, "acme");
+    await database.query(`
+      DELETE FROM racks;
+      UPDATE regions SET code = 'old';
+      INSERT INTO regions SELECT 2, 'eu', id FROM tenants WHERE slug = 'globex'`);
+    await assertImportRefused(
+      database,
+      bytes,
+      {},
+      {
+        exitCode: 4,
+        message:
+          /^public\.racks \(id\)=\(1\) refers to a row of "public\.regions" that belongs to another tenant \(region\)/,
+      },
+    );
+  }));

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { AppError } from "../../src/errors.ts";
+import type { Session } from "../../src/postgres/session.ts";
 import type { ImportMode } from "../../src/tenant/import-types.ts";
+import type { OpenSchema } from "../../src/tenant/open-schema.ts";
 import { damages, inflict } from "../harness/damage.ts";
 import { createDatabase } from "../harness/database.ts";
 import { changesOf, importInto } from "../harness/import.ts";
@@ -16,6 +18,12 @@ const settings = { "seed.big": "off", "seed.tenants": "2", "seed.logs": "6", "se
 
 test(`whatever was lost and changed, each mode leaves what it promises (seed ${seed}, ${numRuns} runs)`, async (t) => {
   const outcomes = { applied: 0, nothing: 0, refused: 0 };
+  const original = await createDatabase("import-property", "n-kudo", { settings });
+  t.after(() => original.drop());
+  const { bytes, result } = await exportBundle(original.url, "acme");
+  const read = (session: Session, schema: OpenSchema) =>
+    readModel(session, schema, result.tenant.id);
+  const bundle = await withTenantSchema(original.url, read);
   await fc.assert(
     fc.asyncProperty(
       damages,
@@ -23,20 +31,17 @@ test(`whatever was lost and changed, each mode leaves what it promises (seed ${s
       async (damage, mode) => {
         const database = await createDatabase("import-property", "n-kudo", { settings });
         try {
-          const { bytes, result } = await exportBundle(database.url, "acme");
           await withTenantSchema(database.url, async (session, schema) => {
-            const read = () => readModel(session, schema, result.tenant.id);
-            const bundle = await read();
             await inflict(await database.connect(), damage);
-            const before = await read();
+            const before = await read(session, schema);
             try {
               const { plan, applied } = await importInto(session, schema, bytes, { mode });
-              assertOutcome(schema, plan, { bundle, before, after: await read() });
+              assertOutcome(schema, plan, { bundle, before, after: await read(session, schema) });
               outcomes[applied ? "applied" : "nothing"] += 1;
             } catch (error) {
               if (!(error instanceof AppError)) throw error;
               assert.equal(error.code, "unique-collision", error.message);
-              assert.deepEqual(await read(), before);
+              assert.deepEqual(await read(session, schema), before);
               outcomes.refused += 1;
               return;
             }

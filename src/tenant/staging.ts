@@ -62,7 +62,6 @@ export const cutColumn = "pgtenant$cut";
  * its way. When it returns, the trailer has been seen and every hash was right; no other table
  * has been touched.
  *
- * @param onHeader called before the first row, to lock the tenant
  * @throws {AppError} exit 3 for a bundle that is not whole or a row that is not valid, 4 when
  *   the target has no place for a value
  */
@@ -76,20 +75,26 @@ export async function stageBundle(
   const matches = matchColumns(schema, header, options);
   const stagings = new Map<string, Staging>();
   let rows = 0;
-  for await (const part of parts) {
-    if (part.kind === "table") {
-      const match = matches.get(part.table.name);
-      if (match === undefined) throw new Error(`no match for table ${part.table.name}`);
-      const staging = new Staging(session, match, stagings.size, options.maxRowBytes);
-      await staging.create();
-      stagings.set(part.table.name, staging);
-    } else if (part.kind === "rows") {
-      await stagings.get(part.table.name)?.add(part.bytes, part.firstRow);
-      rows += part.count;
-      options.progress.advance(`staging ${part.table.name}`, part.count);
-    } else if (part.kind === "end") {
-      await stagings.get(part.end.table)?.settle();
+  try {
+    for await (const part of parts) {
+      if (part.kind === "table") {
+        const match = matches.get(part.table.name);
+        if (match === undefined) throw new Error(`no match for table ${part.table.name}`);
+        const staging = new Staging(session, match, stagings.size, options.maxRowBytes);
+        await staging.create();
+        stagings.set(part.table.name, staging);
+      } else if (part.kind === "rows") {
+        await stagings.get(part.table.name)?.add(part.bytes, part.firstRow);
+        rows += part.count;
+        options.progress.advance(`staging ${part.table.name}`, part.count);
+      } else if (part.kind === "end") {
+        await stagings.get(part.end.table)?.settle();
+      }
     }
+  } catch (error) {
+    // The batch before the bad one may be under way; the session is not free until it is done.
+    for (const staging of stagings.values()) await staging.settle().catch(() => undefined);
+    throw error;
   }
   refuseHomeless([...stagings.values()], options);
   const tables: StagedTable[] = [];

@@ -4,7 +4,7 @@ import { posix } from "node:path";
 import { suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-/** DESIGN.md's Shape: a file imports from its own layer and from those below it. */
+/** The layers that the README lists: a file imports from its own layer and from those below it. */
 const layers = [
   ["main.ts"],
   ["cli"],
@@ -28,7 +28,8 @@ const notInCli = /^(pg|pg-copy-streams|kysely|(node:)?fs(\/promises)?)$/;
 function findings(file: string, source: string): string[] {
   const found: string[] = [];
   const layer = layerOf(file);
-  if (layer === undefined) found.push(`src/${file} belongs to no layer; see DESIGN.md's Shape`);
+  if (layer === undefined)
+    found.push(`src/${file} belongs to no layer; see the layers in README.md`);
 
   const code = withoutComments(source);
   for (const specifier of importsOf(code)) {
@@ -124,7 +125,7 @@ suite("layering", () => {
 
   test("a file or an import outside of the layers is found", () => {
     assert.deepEqual(findings("utils/text.ts", ""), [
-      "src/utils/text.ts belongs to no layer; see DESIGN.md's Shape",
+      "src/utils/text.ts belongs to no layer; see the layers in README.md",
     ]);
     assert.deepEqual(findings("cli/export.ts", 'import { a } from "../utils/text.ts";'), [
       'src/cli/export.ts imports "../utils/text.ts", which belongs to no layer',

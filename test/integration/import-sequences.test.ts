@@ -227,6 +227,27 @@ test("a transaction that has drawn and stays open does not hold up a gap that ca
     await client.query("ROLLBACK");
   }));
 
+test("a sequence that passes the mark while its restart waits is not moved back", () =>
+  withDatabase("sequences-passed", async (database) => {
+    await loseRows(database);
+    const last = 9_007_199_254_740;
+    const bundle = await withLastId(last);
+    const holder = await database.connect();
+    await holder.query(`BEGIN; SELECT nextval('${logs}')`);
+    const passed = (async () => {
+      for (let waits = false; !waits; await setTimeout(10)) {
+        const { rows } = await holder.query(
+          `SELECT FROM pg_locks WHERE relation = '${logs}'::regclass AND NOT granted`,
+        );
+        waits = rows.length > 0;
+      }
+      await holder.query(`SELECT setval('${logs}', ${last + 1000}); COMMIT`);
+    })();
+    await importBytes(database.url, bundle);
+    await passed;
+    assert.equal(await nextId(database), last + 1001);
+  }));
+
 test("a sequence that must be restarted is waited for, with room for writers in between", () =>
   withDatabase("sequences-held", async (database) => {
     await loseRows(database);

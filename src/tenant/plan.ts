@@ -85,7 +85,7 @@ export function isDestructive(plan: ImportPlan): boolean {
 async function countActions(session: Session, staged: StagedTable): Promise<TablePlan> {
   const { rows } = await sql<{ action: string; count: string }>`
     SELECT "pgtenant$action" AS action, count(*) AS count FROM ${staged.match} GROUP BY 1
-     UNION ALL SELECT 'delete', count(*) FROM ${staged.extra} AS e`.execute(session.db);
+     UNION ALL SELECT 'delete', count(*) FROM ${staged.extra}`.execute(session.db);
   const of = (action: string) => Number(rows.find((row) => row.action === action)?.count ?? 0);
   const matched = rows.filter((row) => row.action !== "delete");
   return {

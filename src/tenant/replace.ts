@@ -27,8 +27,8 @@ export async function findExtraRows(
   bundle: StagedBundle,
   wanted: boolean,
 ): Promise<ReplacePlan> {
+  for (const staged of bundle.tables) await createExtra(session, schema, bundle, staged, wanted);
   if (!wanted) return { notes: [], deletesFirst: true };
-  for (const staged of bundle.tables) await createExtra(session, schema, bundle, staged);
   const notes: PlanNote[] = [];
   for (const staged of bundle.tables) {
     if (schema.profile.appendOnly.includes(staged.table.name)) {
@@ -57,18 +57,21 @@ async function createExtra(
   schema: OpenSchema,
   bundle: StagedBundle,
   staged: StagedTable,
+  wanted: boolean,
 ): Promise<void> {
   const { catalog, root, ownership } = schema;
   const { table, key, stage, extra } = staged;
-  const condition = conjunction([
-    ownedBy(catalog, root, ownership, table, "l", bundle.header.tenant.id),
-    sql`NOT EXISTS (SELECT FROM ${stage} AS s WHERE ${columnsEqual("s", key, "l")})`,
-  ]);
+  const condition = wanted
+    ? conjunction([
+        ownedBy(catalog, root, ownership, table, "l", bundle.header.tenant.id),
+        sql`NOT EXISTS (SELECT FROM ${stage} AS s WHERE ${columnsEqual("s", key, "l")})`,
+      ])
+    : sql`FALSE`;
   await sql`CREATE TEMPORARY TABLE ${extra} AS
     SELECT ${columnList(key, "l")} FROM ${relation(table)} AS l WHERE ${condition}`.execute(
     session.db,
   );
-  await sql`ANALYZE ${extra}`.execute(session.db);
+  if (wanted) await sql`ANALYZE ${extra}`.execute(session.db);
 }
 
 async function keepAppendOnly(session: Session, staged: StagedTable): Promise<readonly PlanNote[]> {

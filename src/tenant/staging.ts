@@ -5,7 +5,7 @@ import type { RowValidator } from "../bundle/row-validator.ts";
 import { createRowValidator } from "../bundle/row-validator.ts";
 import type { Column, Table } from "../catalog/catalog.ts";
 import { AppError, ExitCode } from "../errors.ts";
-import { columnList, disjunction } from "../postgres/identifiers.ts";
+import { disjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { isDataException, SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
 import { keyOf } from "../profile/classify.ts";
@@ -40,7 +40,7 @@ export interface StagedTable {
   /** By column: what a row without a value gets that has no live counterpart. */
   readonly setTo: ReadonlyMap<string, string>;
   readonly rows: number;
-  /** Temporary tables: staged rows, their live counterparts, and, to replace, rows to delete. */
+  /** The temporary tables: staged rows, their live counterparts, live rows to delete. */
   readonly stage: RawBuilder<unknown>;
   readonly match: RawBuilder<unknown>;
   readonly extra: RawBuilder<unknown>;
@@ -73,7 +73,6 @@ export async function stageBundle(
   options: ImportOptions,
 ): Promise<StagedBundle> {
   const matches = matchColumns(schema, header, options);
-  await dropStagedTables(session);
   const stagings = new Map<string, Staging>();
   let rows = 0;
   try {
@@ -100,7 +99,7 @@ export async function stageBundle(
   refuseHomeless([...stagings.values()], options);
   const tables: StagedTable[] = [];
   for (const table of schema.tables) {
-    const staged = await stagings.get(table.name)?.finish(options.mode === "replace");
+    const staged = await stagings.get(table.name)?.finish();
     if (staged !== undefined) tables.push(staged);
   }
   return {
@@ -109,18 +108,6 @@ export async function stageBundle(
     rows,
     leftOut: [...stagings.values()].flatMap((staging) => staging.match.leftOut),
   };
-}
-
-/** A session may import more than once. */
-async function dropStagedTables(session: Session): Promise<void> {
-  const { rows } = await sql<{ name: string }>`
-    SELECT relname AS name FROM pg_catalog.pg_class
-     WHERE relnamespace = pg_my_temp_schema() AND relname LIKE 'pgtenant\\_%' AND relkind = 'r'`.execute(
-    session.db,
-  );
-  if (rows.length === 0) return;
-  const names = rows.map(({ name }) => sql`pg_temp.${sql.id(name)}`);
-  await sql`DROP TABLE ${sql.join(names)}`.execute(session.db);
 }
 
 /** Opens a bundle far enough to know its header. */
@@ -180,6 +167,12 @@ class Staging {
       columns.push(
         sql`${sql.id(column.name)} ${sql.raw(column.type)}
             GENERATED ALWAYS AS (${sql.raw(column.generatedAs ?? "NULL")}) STORED`,
+      );
+    }
+    // A session may import more than once.
+    for (const prefix of ["s", "m", "e"]) {
+      await sql`DROP TABLE IF EXISTS pg_temp.${sql.id(this.#name(prefix))}`.execute(
+        this.#session.db,
       );
     }
     await sql`CREATE TEMPORARY TABLE ${sql.id(this.#name("s"))} (${sql.join(columns)})`.execute(
@@ -303,7 +296,7 @@ class Staging {
     );
   }
 
-  async finish(deletes: boolean): Promise<StagedTable | undefined> {
+  async finish(): Promise<StagedTable | undefined> {
     const { target } = this.match;
     if (target === undefined) return undefined;
     const key = keyOf(target);
@@ -330,9 +323,7 @@ class Staging {
       rows: this.#rows,
       stage,
       match: sql`pg_temp.${sql.id(this.#name("m"))}`,
-      extra: deletes
-        ? sql`pg_temp.${sql.id(this.#name("e"))}`
-        : sql`(SELECT ${columnList(key)} FROM ${stage} WHERE FALSE)`,
+      extra: sql`pg_temp.${sql.id(this.#name("e"))}`,
     };
   }
 

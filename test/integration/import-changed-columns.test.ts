@@ -27,51 +27,48 @@ async function withAlteredTarget(
 }
 
 describe("a column of another definition", () => {
-  test("refuses values that would be cut or rounded, and names the rows and the types", () =>
-    withAlteredTarget(
-      `ALTER TABLE sites ALTER name TYPE varchar(9);
-       ALTER TABLE api_keys ALTER created_at TYPE timestamptz(3);
-       ALTER TABLE plan_actions ALTER created_at TYPE date;
-       ALTER TABLE sites ALTER location_country_code TYPE char(1);
-       ALTER TABLE hosts ALTER memory_bytes_total TYPE float8`,
-      async (database) => {
+  const narrower: readonly (readonly [string, string, string])[] = [
+    [
+      "text to varchar(n)",
+      "ALTER TABLE sites ALTER name TYPE varchar(9)",
+      "name character varying(9)",
+    ],
+    ["bigint to numeric(p,s)", "ALTER TABLE execution_logs ALTER sequence TYPE numeric(5,0)", ""],
+    [
+      "timestamptz to timestamptz(3)",
+      "ALTER TABLE api_keys ALTER created_at TYPE timestamptz(3)",
+      "created_at timestamp(3) with time zone",
+    ],
+    ["timestamptz to date", "ALTER TABLE api_keys ALTER created_at TYPE date", "created_at date"],
+    [
+      "character(2) to character(1)",
+      "ALTER TABLE sites ALTER location_country_code TYPE char(1)",
+      "location_country_code character(1)",
+    ],
+    [
+      "bigint to double precision",
+      "ALTER TABLE hosts ALTER memory_bytes_total TYPE float8",
+      "memory_bytes_total double precision",
+    ],
+    ["bigint to integer", "ALTER TABLE hosts ALTER memory_bytes_total TYPE integer", ""],
+  ];
+  for (const [change, alteration, named] of narrower) {
+    test(`refuses values that would be cut, rounded or out of range: ${change}`, () =>
+      withAlteredTarget(alteration, async (database) => {
         const error = await assertImportRefused(
-          database,
-          await freshBundle("acme"),
-          {},
-          { exitCode: 3, message: /^\d+ rows stand against this import.*nothing was written$/ },
-        );
-        const found = new Set(error.details.map((line) => line.replace(/ \(id\)=\(\S+\) /, ": ")));
-        assert.deepEqual(
-          [...found].sort(),
-          [
-            ["api_keys", "created_at timestamp(3) with time zone"],
-            ["hosts", "memory_bytes_total double precision"],
-            ["plan_actions", "created_at date"],
-            ["sites", "name character varying(9), location_country_code character(1)"],
-          ].map(
-            ([table, types]) =>
-              `public.${table}: has a value that the target would cut, round or alter (${types})`,
-          ),
-        );
-      },
-    ));
-
-  for (const [table, column, type] of [
-    ["hosts", "memory_bytes_total", "integer"],
-    ["execution_logs", "sequence", "numeric(5,0)"],
-  ]) {
-    test(`refuses values that are out of the range of ${type}`, () =>
-      withAlteredTarget(`ALTER TABLE ${table} ALTER ${column} TYPE ${type}`, async (database) => {
-        await assertImportRefused(
           database,
           await freshBundle("acme"),
           {},
           {
             exitCode: 3,
-            message: new RegExp(`^row \\d+ of table "public\\.${table}" is invalid: `),
+            message:
+              named === ""
+                ? /^row \d+ of table "public\.\w+" is invalid: /
+                : /has a value that the target would cut, round or alter/,
           },
         );
+        if (named !== "")
+          assert.match(error.details[0] ?? "", new RegExp(named.replace(/[()]/g, "\\$&")));
       }));
   }
 

@@ -12,7 +12,7 @@ import { exportBundle, withTenantSchema } from "../harness/tenant-bundle.ts";
 import { assertOutcome, readModel } from "../harness/tenant-model.ts";
 
 const seed = Number(process.env.PGTENANT_TEST_SEED ?? 20_260_101);
-const numRuns = Number(process.env.PGTENANT_TEST_RUNS ?? 25);
+const numRuns = Number(process.env.PGTENANT_TEST_RUNS ?? 30);
 
 const settings = { "seed.big": "off", "seed.tenants": "2", "seed.logs": "6", "seed.audit": "6" };
 

@@ -11,7 +11,8 @@ export type DocumentKind =
   | "table-marker"
   | "table-end"
   | "bundle-trailer"
-  | "profile";
+  | "profile"
+  | "backup-manifest";
 
 export interface DocumentCheck {
   readonly valid: boolean;

@@ -1,7 +1,7 @@
 import type { ArgumentsCamelCase, Argv } from "yargs";
 import type { Config } from "../config/config.ts";
 import type { ExitCode } from "../errors.ts";
-import type { ProgressListener } from "../tenant/progress.ts";
+import type { ProgressListener } from "../progress.ts";
 import type { Output } from "./output.ts";
 
 /** What main gives to the command line. */

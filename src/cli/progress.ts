@@ -1,5 +1,5 @@
-import type { ProgressListener } from "../tenant/progress.ts";
-import { noProgress } from "../tenant/progress.ts";
+import type { ProgressListener } from "../progress.ts";
+import { noProgress } from "../progress.ts";
 import type { Output } from "./output.ts";
 import { count, duration, rate } from "./render/units.ts";
 

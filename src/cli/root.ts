@@ -2,7 +2,7 @@ import type { ArgumentsCamelCase, Argv } from "yargs";
 import makeYargs from "yargs";
 import { resolveConfig } from "../config/config.ts";
 import { AppError, ExitCode } from "../errors.ts";
-import type { ProgressListener } from "../tenant/progress.ts";
+import type { ProgressListener } from "../progress.ts";
 import { toolVersion } from "../version.ts";
 import {
   type Command,

@@ -30,12 +30,33 @@ export interface Config {
     readonly s3Bucket: string | undefined;
     readonly s3Prefix: string | undefined;
     readonly s3Endpoint: string | undefined;
+    readonly s3Region: string | undefined;
     readonly timeoutMinutes: number;
+    readonly format: "plain" | "custom" | "directory";
+    /** Undefined where `compress` alone decides. */
+    readonly compression: "gzip" | "zstd" | "none" | undefined;
+    /** Undefined where the kind of key decides. */
+    readonly encryption: "age" | "openssl" | undefined;
+    /** Public keys of age, as they were given. */
+    readonly recipients: readonly string[];
+    readonly identityFiles: readonly string[];
+    readonly includePaths: readonly string[];
+    readonly keep: {
+      readonly last: number | undefined;
+      readonly daily: number | undefined;
+      readonly weekly: number | undefined;
+      readonly monthly: number | undefined;
+      readonly yearly: number | undefined;
+    };
+    /** For what has to lie in a file for a while; the system's own by default. */
+    readonly tempDirectory: string | undefined;
   };
   /** The folder of PostgreSQL's server programs; undefined to search for them. */
   readonly pgBin: string | undefined;
   /** `PATH`, to search for programs. */
   readonly searchPath: string | undefined;
+  /** What PostgreSQL's client programs get of the environment: its own variables, and the paths. */
+  readonly programEnvironment: Readonly<Record<string, string>>;
   /** Everything that must never be printed, in each of its written forms. */
   readonly secrets: readonly string[];
   readonly warnings: readonly string[];
@@ -86,18 +107,61 @@ export function resolveConfig(
       s3Bucket: read(variables.s3Bucket),
       s3Prefix: read(variables.s3Prefix),
       s3Endpoint: read(variables.s3Endpoint),
+      s3Region: read(variables.s3Region) ?? environment.AWS_REGION,
       timeoutMinutes: Number(withDefault(variables.timeoutMinutes)),
+      format: withDefault(variables.format) as Config["backup"]["format"],
+      compression: read(variables.compression) as Config["backup"]["compression"],
+      encryption: read(variables.encryption) as Config["backup"]["encryption"],
+      recipients: listOf(read(variables.recipients), /[\s,]+/),
+      identityFiles: listOf(read(variables.identityFile), /,/),
+      includePaths: listOf(read(variables.includePaths), /,/),
+      keep: Object.freeze({
+        last: optionalNumber(read(variables.keepLast)),
+        daily: optionalNumber(read(variables.keepDaily)),
+        weekly: optionalNumber(read(variables.keepWeekly)),
+        monthly: optionalNumber(read(variables.keepMonthly)),
+        yearly: optionalNumber(read(variables.keepYearly)),
+      }),
+      tempDirectory: read(variables.tempDirectory),
     }),
     pgBin: read(variables.pgBin),
     searchPath: environment.PATH,
+    programEnvironment: programEnvironment(environment),
     secrets: [
       ...secretsOfUrl(databaseUrl),
-      ...[encryptionKey, environment.PGPASSWORD].flatMap((secret) =>
-        secret === undefined || secret === "" ? [] : writtenForms(secret),
-      ),
+      ...[
+        encryptionKey,
+        environment.PGPASSWORD,
+        environment.AWS_SECRET_ACCESS_KEY,
+        environment.AWS_SESSION_TOKEN,
+      ].flatMap((secret) => (secret === undefined || secret === "" ? [] : writtenForms(secret))),
     ],
     warnings,
   });
+}
+
+/** `PG…` as libpq reads them, and what a program needs to be found and to find its files. */
+function programEnvironment(environment: Environment): Readonly<Record<string, string>> {
+  const wanted = /^(PG[A-Z]+|PATH|HOME|TMPDIR|LD_LIBRARY_PATH|KRB5\w*)$/;
+  return Object.freeze(
+    Object.fromEntries(
+      Object.entries(environment).filter(
+        (entry): entry is [string, string] =>
+          wanted.test(entry[0]) && !entry[0].startsWith("PGTENANT") && entry[1] !== undefined,
+      ),
+    ),
+  );
+}
+
+function listOf(value: string | undefined, separator: RegExp): readonly string[] {
+  return (value ?? "")
+    .split(separator)
+    .map((word) => word.trim())
+    .filter((word) => word !== "");
+}
+
+function optionalNumber(value: string | undefined): number | undefined {
+  return value === undefined ? undefined : Number(value);
 }
 
 /**

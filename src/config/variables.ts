@@ -24,6 +24,15 @@ const booleans: Readonly<Record<string, boolean>> = {
   "0": false,
 };
 
+/** How many backups of a kind retention keeps, beside those of BACKUP_RETENTION_DAYS. */
+function keepNumber<Word extends string>(word: Word) {
+  return {
+    name: `BACKUP_KEEP_${word}`,
+    form: "a whole number, at least 1",
+    accepts: isPositiveInteger,
+  } as const;
+}
+
 /** The names, defaults and meanings of the disaster recovery guide, then pgtenant's own. */
 export const variables = {
   databaseUrl: {
@@ -71,6 +80,7 @@ export const variables = {
   },
   s3Bucket: { name: "BACKUP_S3_BUCKET", form: "the name of a bucket", accepts: anything },
   s3Prefix: { name: "BACKUP_S3_PREFIX", form: "the beginning of keys", accepts: anything },
+  s3Region: { name: "BACKUP_S3_REGION", form: "the name of a region", accepts: anything },
   s3Endpoint: {
     name: "BACKUP_S3_ENDPOINT",
     form: "a URL that begins with http:// or https://",
@@ -81,6 +91,47 @@ export const variables = {
     default: "60",
     form: "a whole number of minutes, at least 1",
     accepts: isPositiveInteger,
+  },
+  format: {
+    name: "BACKUP_FORMAT",
+    default: "plain",
+    form: "plain, custom or directory",
+    accepts: (value) => ["plain", "custom", "directory"].includes(value),
+  },
+  compression: {
+    name: "BACKUP_COMPRESSION",
+    form: "gzip, zstd or none",
+    accepts: (value) => ["gzip", "zstd", "none"].includes(value),
+  },
+  encryption: {
+    name: "BACKUP_ENCRYPTION",
+    form: "age or openssl",
+    accepts: (value) => value === "age" || value === "openssl",
+  },
+  recipients: {
+    name: "BACKUP_RECIPIENTS",
+    form: "age public keys with commas or spaces between them",
+    accepts: anything,
+  },
+  identityFile: {
+    name: "BACKUP_IDENTITY_FILE",
+    form: "the path of a file with age identities",
+    accepts: anything,
+  },
+  includePaths: {
+    name: "BACKUP_INCLUDE_PATHS",
+    form: "paths of files and folders with commas between them",
+    accepts: anything,
+  },
+  keepLast: keepNumber("LAST"),
+  keepDaily: keepNumber("DAILY"),
+  keepWeekly: keepNumber("WEEKLY"),
+  keepMonthly: keepNumber("MONTHLY"),
+  keepYearly: keepNumber("YEARLY"),
+  tempDirectory: {
+    name: "BACKUP_TEMP_DIR",
+    form: "the path of a folder",
+    accepts: anything,
   },
   profile: {
     name: "PGTENANT_PROFILE",

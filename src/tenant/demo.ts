@@ -7,6 +7,7 @@ import { AppError, ExitCode } from "../errors.ts";
 import type { ServerSource } from "../postgres/find-server-programs.ts";
 import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
 import { fastSettings, withThrowawayServer } from "../postgres/throwaway-server.ts";
+import { noProgress } from "../progress.ts";
 import { openInput } from "../storage/input.ts";
 import { type DatabaseDigest, differences, digestDatabase } from "./digest.ts";
 import type { ExportResult } from "./export.ts";
@@ -15,7 +16,6 @@ import { importBundle } from "./import.ts";
 import type { ImportResult } from "./import-types.ts";
 import { listTenants, type TenantList } from "./list-tenants.ts";
 import { openSchema } from "./open-schema.ts";
-import { noProgress } from "./progress.ts";
 
 export interface DemoOptions {
   /** Where PostgreSQL's server programs are; see ThrowawayServerOptions. */

@@ -1,13 +1,13 @@
 import { sql } from "kysely";
 import { columnOf, type ForeignKey, isMandatory, type Table } from "../catalog/catalog.ts";
 import { carriesTenant, relation } from "../catalog/ownership.ts";
+import type { DoctorFinding } from "../finding.ts";
 import type { Session } from "../postgres/session.ts";
 import { isOwned, referencesOf } from "../profile/classify.ts";
 import type { ChainColumns } from "../profile/profile.ts";
-import type { DoctorFinding } from "./doctor.ts";
+import type { ProgressListener } from "../progress.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { alongPath, ownerKey } from "./owner.ts";
-import type { ProgressListener } from "./progress.ts";
 
 const crossingCheck = "cross-tenant-reference";
 

@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Table } from "../catalog/catalog.ts";
+import type { DoctorFinding } from "../finding.ts";
 import type { Session } from "../postgres/session.ts";
-import type { DoctorFinding } from "./doctor.ts";
 import { list } from "./doctor-server.ts";
 import type { OpenSchema } from "./open-schema.ts";
 

@@ -1,7 +1,7 @@
 import { sql } from "kysely";
+import type { DoctorFinding } from "../finding.ts";
 import { qualifiedName } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
-import type { DoctorFinding } from "./doctor.ts";
 import type { OpenSchema } from "./open-schema.ts";
 
 interface ServerFacts {

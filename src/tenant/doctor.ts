@@ -1,23 +1,11 @@
 import { AppError, ExitCode } from "../errors.ts";
+import type { DoctorFinding } from "../finding.ts";
 import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
+import type { ProgressListener } from "../progress.ts";
 import { checkRows } from "./doctor-rows.ts";
 import { checkSchema } from "./doctor-schema.ts";
 import { checkRights, checkServer, list } from "./doctor-server.ts";
 import { type OpenSchema, openSchema, type SchemaOptions } from "./open-schema.ts";
-import type { ProgressListener } from "./progress.ts";
-
-/** `note` is worth knowing, `warning` may fail one day or one command, `problem` will. */
-export type DoctorLevel = "ok" | "note" | "warning" | "problem";
-
-export interface DoctorFinding {
-  readonly level: DoctorLevel;
-  /** What was looked at, a kebab-case word. */
-  readonly check: string;
-  readonly message: string;
-  readonly hint?: string;
-  /** Everything the message could only summarise. */
-  readonly details?: readonly string[];
-}
 
 export interface DoctorReport {
   readonly findings: readonly DoctorFinding[];

@@ -14,11 +14,11 @@ import { ownedBy, relation } from "../catalog/ownership.ts";
 import { copyJsonLines } from "../postgres/copy.ts";
 import type { Session } from "../postgres/session.ts";
 import { isOwned, keyOf, referencesOf } from "../profile/classify.ts";
+import type { ProgressListener } from "../progress.ts";
 import { writeToStdout, writeWholeFile } from "../storage/local-file.ts";
 import { toolVersion } from "../version.ts";
 import { refuseForeignReferences } from "./boundary.ts";
 import type { OpenSchema } from "./open-schema.ts";
-import type { ProgressListener } from "./progress.ts";
 
 export interface ExportOptions {
   /** A path, or `-` for the standard output. */

@@ -1,5 +1,5 @@
 import type { LeftOut, TenantIdentity } from "../bundle/format.ts";
-import type { ProgressListener } from "./progress.ts";
+import type { ProgressListener } from "../progress.ts";
 
 /**
  * `missing` inserts what is absent and touches nothing else; `overwrite` also sets rows that

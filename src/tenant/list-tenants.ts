@@ -3,11 +3,11 @@ import type { TenantIdentity } from "../bundle/format.ts";
 import type { Table } from "../catalog/catalog.ts";
 import { relation } from "../catalog/ownership.ts";
 import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
+import type { ProgressListener } from "../progress.ts";
 import { withSnapshot } from "./export.ts";
 import { listIdentities } from "./find-tenant.ts";
 import { type OpenSchema, openSchema, type SchemaOptions } from "./open-schema.ts";
 import { ownerKey } from "./owner.ts";
-import type { ProgressListener } from "./progress.ts";
 
 export interface TenantSummary extends TenantIdentity {
   readonly totalRows: number;

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { type DoctorFinding, type DoctorReport, examine } from "../../src/tenant/doctor.ts";
+import type { DoctorFinding } from "../../src/finding.ts";
+import { noProgress } from "../../src/progress.ts";
+import { type DoctorReport, examine } from "../../src/tenant/doctor.ts";
 import type { SchemaOptions } from "../../src/tenant/open-schema.ts";
-import { noProgress } from "../../src/tenant/progress.ts";
 
 /** What `doctor` finds in this database. */
 export function report(

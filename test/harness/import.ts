@@ -4,12 +4,12 @@ import { defaultMaxRowBytes } from "../../src/bundle/format.ts";
 import { ownedBy, relation } from "../../src/catalog/ownership.ts";
 import { AppError } from "../../src/errors.ts";
 import { type Session, withSession } from "../../src/postgres/session.ts";
+import { noProgress } from "../../src/progress.ts";
 import { type DatabaseDigest, differences, digestDatabase } from "../../src/tenant/digest.ts";
 import { listIdentities } from "../../src/tenant/find-tenant.ts";
 import { importBundle } from "../../src/tenant/import.ts";
 import type { ImportOptions, ImportResult, TablePlan } from "../../src/tenant/import-types.ts";
 import type { OpenSchema, SchemaOptions } from "../../src/tenant/open-schema.ts";
-import { noProgress } from "../../src/tenant/progress.ts";
 import { createDatabase, type TemplateName, type TestDatabase } from "./database.ts";
 import { exportBundle, inChunks, withTenantSchema } from "./tenant-bundle.ts";
 

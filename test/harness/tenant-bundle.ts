@@ -5,6 +5,7 @@ import type { BundleHeader, TableEnd, Trailer } from "../../src/bundle/format.ts
 import { defaultMaxRowBytes } from "../../src/bundle/format.ts";
 import { type BundlePart, readBundle } from "../../src/bundle/reader.ts";
 import { type Session, withSession } from "../../src/postgres/session.ts";
+import { noProgress } from "../../src/progress.ts";
 import {
   type ExportOptions,
   type ExportResult,
@@ -14,7 +15,6 @@ import {
 } from "../../src/tenant/export.ts";
 import { findTenant } from "../../src/tenant/find-tenant.ts";
 import { type OpenSchema, openSchema, type SchemaOptions } from "../../src/tenant/open-schema.ts";
-import { noProgress } from "../../src/tenant/progress.ts";
 
 /** Connects to a test database and classifies its tables, as every command begins. */
 export function withTenantSchema<T>(

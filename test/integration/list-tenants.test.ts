@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
+import type { ProgressListener } from "../../src/progress.ts";
+import { noProgress } from "../../src/progress.ts";
 import { listTenants, type TenantList } from "../../src/tenant/list-tenants.ts";
-import type { ProgressListener } from "../../src/tenant/progress.ts";
-import { noProgress } from "../../src/tenant/progress.ts";
 import { pgtenant } from "../harness/command.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
 import { createOtherDatabase, otherProfile } from "../harness/other-database.ts";

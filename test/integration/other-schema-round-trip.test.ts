@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, suite, test } from "node:test";
 import { defaultMaxRowBytes } from "../../src/bundle/format.ts";
+import { noProgress } from "../../src/progress.ts";
 import { importBundle } from "../../src/tenant/import.ts";
 import type { ImportMode, ImportResult } from "../../src/tenant/import-types.ts";
-import { noProgress } from "../../src/tenant/progress.ts";
 import type { TestDatabase } from "../harness/database.ts";
 import { databaseDigest } from "../harness/database-digest.ts";
 import { createOtherDatabase, otherProfile } from "../harness/other-database.ts";

@@ -18,7 +18,7 @@ const layers = [
   ["catalog"],
   ["postgres"],
   ["config"],
-  ["errors.ts", "logger.ts", "version.ts"],
+  ["errors.ts", "finding.ts", "logger.ts", "progress.ts", "version.ts"],
 ];
 
 /** What a command file leaves to the operation that it calls: SQL and files. */

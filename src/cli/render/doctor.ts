@@ -1,4 +1,5 @@
-import type { DoctorFinding, DoctorLevel, DoctorReport } from "../../tenant/doctor.ts";
+import type { DoctorFinding, DoctorLevel } from "../../finding.ts";
+import type { DoctorReport } from "../../tenant/doctor.ts";
 import { counted } from "./units.ts";
 
 const marks: Readonly<Record<DoctorLevel, string>> = {

@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process";
-import { cp, readdir, realpath } from "node:fs/promises";
+import { cp, realpath } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { AppError, ExitCode } from "../errors.ts";
 import { giveTo, type ServerAccount } from "./server-account.ts";
+import { versionedFolders } from "./versioned-folders.ts";
 
 /** Where PostgreSQL's programs come from: this machine, or the npm package that carries them. */
 export type ServerSource = "installed" | "embedded";
@@ -28,15 +29,6 @@ export interface FindServerProgramsOptions {
   /** A folder of the account's own, for a copy of programs that it cannot reach otherwise. */
   readonly workDir: string;
 }
-
-/** Folders with one subfolder a version, and where in it the programs are. */
-const versionedFolders = [
-  { parent: "/usr/lib/postgresql", pattern: /^(\d+)$/, bin: "bin" }, // Debian
-  { parent: "/usr", pattern: /^pgsql-(\d+)$/, bin: "bin" }, // Red Hat
-  { parent: "/usr/libexec", pattern: /^postgresql(\d+)$/, bin: "." }, // Alpine
-  { parent: "/opt/homebrew/opt", pattern: /^postgresql@(\d+)$/, bin: "bin" },
-  { parent: "/usr/local/opt", pattern: /^postgresql@(\d+)$/, bin: "bin" },
-];
 
 const oldestMajor = 14;
 
@@ -84,15 +76,7 @@ async function* installedPlaces(path: string | undefined): AsyncGenerator<string
     const initdb = await realpath(join(folder, "initdb")).catch(() => undefined);
     if (initdb !== undefined) yield dirname(initdb);
   }
-  const found: { major: number; binDir: string }[] = [];
-  for (const { parent, pattern, bin } of versionedFolders) {
-    for (const name of await readdir(parent).catch(() => [])) {
-      const major = Number(pattern.exec(name)?.[1]);
-      if (major >= oldestMajor) found.push({ major, binDir: join(parent, name, bin) });
-    }
-  }
-  found.sort((a, b) => b.major - a.major);
-  for (const { binDir } of found) yield binDir;
+  for (const { binDir } of await versionedFolders(oldestMajor)) yield binDir;
 }
 
 /** The programs in a folder, or why they are of no use. */

@@ -9,7 +9,6 @@ suite("a variable with one of our prefixes", () => {
     const meant: Readonly<Record<string, string>> = {
       BACKUP_ENCRYPTED: "BACKUP_ENCRYPT",
       BACKUP_ENCYRPT: "BACKUP_ENCRYPT",
-      BACKUP_ENCRYPTED: "BACKUP_ENCRYPT",
       backup_encrypt: "BACKUP_ENCRYPT",
       BACKUP_ENCRYPTION_KEYS: "BACKUP_ENCRYPTION_KEY",
       BACKUP_ENCRYPTION_KEY_FIL: "BACKUP_ENCRYPTION_KEY_FILE",

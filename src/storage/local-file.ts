@@ -1,10 +1,10 @@
-import { randomBytes } from "node:crypto";
 import { createReadStream, createWriteStream, type ReadStream } from "node:fs";
 import { access, link, mkdir, open, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { AppError, ExitCode } from "../errors.ts";
+import { temporaryName } from "./temporary-name.ts";
 
 export interface WrittenFile {
   readonly path: string;
@@ -16,7 +16,28 @@ export interface WriteFileOptions {
   readonly stages: readonly Transform[];
   readonly overwrite: boolean;
   readonly signal?: AbortSignal;
+  /** By default that for a file which `-o` names. */
+  readonly advice?: StorageAdvice;
 }
+
+/** What the hints about a file that cannot be written tell to do. */
+export interface StorageAdvice {
+  /** For the error when the name is taken. */
+  readonly taken: (path: string) => AppError;
+  /** Where else to write, in a sentence: `to another place with -o`. */
+  readonly elsewhere: string;
+  /** What to choose otherwise, in a sentence. */
+  readonly choose: string;
+}
+
+const adviceForOutput: StorageAdvice = {
+  taken: (path) =>
+    new AppError("output-exists", ExitCode.usage, `the file "${path}" exists already`, {
+      hint: "Choose another name with -o, or add --overwrite.",
+    }),
+  elsewhere: "to another place with -o",
+  choose: "another place with -o or BACKUP_DIR",
+};
 
 /**
  * Writes a file that has its name only when it is complete: into a temporary neighbour, fsync,
@@ -31,11 +52,12 @@ export async function writeWholeFile(
   source: AsyncIterable<Uint8Array>,
   options: WriteFileOptions,
 ): Promise<WrittenFile> {
-  if (!options.overwrite) await refuseExisting(path);
+  const advice = options.advice ?? adviceForOutput;
+  if (!options.overwrite) await refuseExisting(path, advice);
   const folder = dirname(path);
-  const partial = join(folder, `.${basename(path)}.${randomBytes(4).toString("hex")}.partial`);
+  const partial = join(folder, temporaryName(path));
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const made = await mkdir(folder, { recursive: true, mode: 0o700 });
     await pipeline(
       [
         Readable.from(source, { objectMode: false, highWaterMark: 1 << 20 }),
@@ -51,30 +73,35 @@ export async function writeWholeFile(
     );
     const { size } = await stat(partial);
     if (options.overwrite) await rename(partial, path);
-    else await giveName(partial, path);
+    else await giveName(partial, path, advice);
     await syncFolder(folder);
+    // The names of new folders have to be on disk, too.
+    for (let parent = folder; made !== undefined && parent !== dirname(made); ) {
+      parent = dirname(parent);
+      await syncFolder(parent);
+    }
     return { path, bytes: size };
   } catch (error) {
-    throw storageError(error, path);
+    throw storageError(error, path, advice);
   } finally {
     await rm(partial, { force: true }).catch(() => undefined);
   }
 }
 
 /** A hard link fails when the name is taken, so that two runs cannot overwrite each other. */
-async function giveName(partial: string, path: string): Promise<void> {
+async function giveName(partial: string, path: string, advice: StorageAdvice): Promise<void> {
   try {
     await link(partial, path);
   } catch (error) {
     const code = codeOf(error);
-    if (code === "EEXIST") throw existingFile(path);
+    if (code === "EEXIST") throw advice.taken(path);
     if (code !== "EPERM" && code !== "ENOTSUP" && code !== "ENOSYS") throw error;
-    await refuseExisting(path);
+    await refuseExisting(path, advice);
     await rename(partial, path);
   }
 }
 
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r");
   try {
     await handle.sync();
@@ -85,20 +112,14 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** @throws {AppError} exit 2 when something has this name already */
-export async function refuseExisting(path: string): Promise<void> {
+/** @throws {AppError} when something has this name already; by default with exit 2 */
+export async function refuseExisting(path: string, advice = adviceForOutput): Promise<void> {
   try {
     await access(path);
   } catch {
     return;
   }
-  throw existingFile(path);
-}
-
-function existingFile(path: string): AppError {
-  return new AppError("output-exists", ExitCode.usage, `the file "${path}" exists already`, {
-    hint: "Choose another name with -o, or add --overwrite.",
-  });
+  throw advice.taken(path);
 }
 
 /**
@@ -163,7 +184,11 @@ export async function writeToStdout(
 }
 
 /** What went wrong with a file, as an operator can act on it; other errors as they are. */
-export function storageError(error: unknown, path: string): unknown {
+export function storageError(
+  error: unknown,
+  path: string,
+  advice: StorageAdvice = adviceForOutput,
+): unknown {
   const where = path.startsWith("the ") ? path : `"${path}"`;
   const fail = (code: string, message: string, hint: string) =>
     new AppError(code, ExitCode.storage, message, { hint, cause: error });
@@ -173,7 +198,7 @@ export function storageError(error: unknown, path: string): unknown {
       return fail(
         "disk-full",
         `the disk is full: ${where} could not be written`,
-        "Free some space, or write to another place with -o. The partial file was removed.",
+        `Free some space, or write ${advice.elsewhere}. The partial file was removed.`,
       );
     case "EPIPE":
     case "ERR_STREAM_PREMATURE_CLOSE":
@@ -188,7 +213,7 @@ export function storageError(error: unknown, path: string): unknown {
       return fail(
         "not-writable",
         `${where} cannot be written (${codeOf(error)})`,
-        "Choose another place with -o or BACKUP_DIR, or change the folder's rights.",
+        `Choose ${advice.choose}, or change the folder's rights.`,
       );
     case "EEXIST": // where a folder is wanted, there is a file
     case "ENOTDIR":
@@ -204,14 +229,15 @@ export function storageError(error: unknown, path: string): unknown {
       return fail(
         "disk-error",
         `the disk failed while ${where} was written`,
-        "Check the machine's disks; write to another one with -o.",
+        `Check the machine's disks; write ${advice.elsewhere}.`,
       );
     default:
       return error;
   }
 }
 
-function codeOf(error: unknown): string | undefined {
+/** The system's name of an error, such as `ENOENT`. */
+export function codeOf(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string"
     ? error.code
     : undefined;

@@ -6,6 +6,7 @@ import { after, before, suite, test } from "node:test";
 import { createGunzip, createGzip } from "node:zlib";
 import { AppError } from "../../../src/errors.ts";
 import { readWholeFile, storageError, writeWholeFile } from "../../../src/storage/local-file.ts";
+import { withoutRoot } from "../../harness/without-root.ts";
 
 async function* content(...parts: readonly string[]): AsyncGenerator<Uint8Array> {
   for (const part of parts) yield Buffer.from(part);
@@ -186,15 +187,3 @@ suite("an error of the storage", () => {
     assert.equal(storageError(other, "/b/x"), other);
   });
 });
-
-/** Root may write everywhere, so it is somebody else meanwhile. */
-async function withoutRoot(work: () => Promise<void>): Promise<void> {
-  const nobody = 65534;
-  if (process.geteuid?.() !== 0) return await work();
-  process.seteuid?.(nobody);
-  try {
-    await work();
-  } finally {
-    process.seteuid?.(0);
-  }
-}

@@ -1,0 +1,128 @@
+import { randomBytes } from "node:crypto";
+import type { Stanza } from "age-encryption";
+import { AppError, ExitCode } from "../errors.ts";
+import { passphraseIdentity, passphraseRecipient } from "./age-passphrase.ts";
+import { payloadKey, payloadNonceBytes, sealed, unsealed } from "./age-payload.ts";
+import type { ByteSource } from "./byte-source.ts";
+import type { DecryptionKeys, Encryption } from "./encryption.ts";
+import { corruptEncryption, cutShort } from "./layer-errors.ts";
+
+type AgeEncryption = Extract<Encryption, { readonly method: "age" }>;
+
+/** A header with hundreds of recipients; without an end, what is read is not an age file. */
+const longestHeader = 1 << 20;
+
+/** An age file, as `age -d` reads it. */
+export async function* ageEncrypted(
+  source: AsyncIterable<Uint8Array>,
+  encryption: AgeEncryption,
+): AsyncGenerator<Uint8Array> {
+  const { header, fileKey } = await newHeader(encryption);
+  const nonce = randomBytes(payloadNonceBytes);
+  yield Buffer.concat([header, nonce]);
+  yield* sealed(source, payloadKey(fileKey, nonce));
+}
+
+/** The package hands out the key of a file only to recipients, so one of them keeps it. */
+async function newHeader(
+  encryption: AgeEncryption,
+): Promise<{ readonly header: Uint8Array; readonly fileKey: Uint8Array }> {
+  const { Encrypter, Stanza } = await import("age-encryption");
+  const encrypter = new Encrypter();
+  if ("passphrase" in encryption) {
+    encrypter.addRecipient(passphraseRecipient(encryption.passphrase, Stanza));
+  } else for (const recipient of encryption.recipients) encrypter.addRecipient(recipient);
+  let fileKey: Uint8Array | undefined;
+  encrypter.addRecipient({
+    wrapFileKey(key) {
+      fileKey = key;
+      return [];
+    },
+  });
+  const file = await encrypter.encrypt(new Uint8Array());
+  if (fileKey === undefined) throw new Error("age made no key for the file");
+  const emptyPayload = payloadNonceBytes + 16;
+  return { header: file.subarray(0, -emptyPayload), fileKey };
+}
+
+/**
+ * The content of an age file, under the first key that fits.
+ *
+ * @throws {AppError} exit 6 when none fits, 3 when the file is cut short or altered
+ */
+export async function ageDecrypted(
+  source: ByteSource,
+  keys: DecryptionKeys,
+  name: string,
+  hint: string,
+): Promise<AsyncGenerator<Uint8Array>> {
+  const header = await readHeader(source, name, hint);
+  const fileKey = await fileKeyOf(header, keys, name, hint);
+  const before = header.length + payloadNonceBytes;
+  const nonce = (await source.peek(payloadNonceBytes)).subarray(0, payloadNonceBytes);
+  if (nonce.length < payloadNonceBytes) throw cutShort(name, header.length + nonce.length, hint);
+  source.skip(payloadNonceBytes);
+  return unsealed(source.rest(), payloadKey(fileKey, nonce), before, name, hint);
+}
+
+async function readHeader(source: ByteSource, name: string, hint: string): Promise<Buffer> {
+  for (let wanted = 1024; ; wanted *= 2) {
+    const head = await source.peek(wanted);
+    const mark = head.indexOf("\n---");
+    const end = mark < 0 ? -1 : head.indexOf("\n", mark + 1);
+    if (end >= 0) {
+      const header = Buffer.from(head.subarray(0, end + 1));
+      source.skip(header.length);
+      return header;
+    }
+    if (source.ended) throw cutShort(name, head.length, hint);
+    if (wanted >= longestHeader) {
+      throw corruptEncryption(name, "is corrupt: the header of its encryption has no end", hint);
+    }
+  }
+}
+
+async function fileKeyOf(
+  header: Buffer,
+  keys: DecryptionKeys,
+  name: string,
+  hint: string,
+): Promise<Uint8Array> {
+  const { Decrypter } = await import("age-encryption");
+  const decrypter = new Decrypter();
+  for (const identity of keys.identities) decrypter.addIdentity(identity);
+  for (const passphrase of keys.passphrases) decrypter.addIdentity(passphraseIdentity(passphrase));
+  // It is asked last, so only when none before it has opened the file.
+  let none: { readonly wantsPassphrase: boolean } | undefined;
+  decrypter.addIdentity({
+    unwrapFileKey(stanzas: readonly Stanza[]) {
+      none = { wantsPassphrase: stanzas.some(({ args }) => args[0] === "scrypt") };
+      return null;
+    },
+  });
+  try {
+    return await decrypter.decryptHeader(new Uint8Array(header));
+  } catch (cause) {
+    if (none !== undefined) throw wrongKey(name, none.wantsPassphrase);
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw corruptEncryption(
+      name,
+      `is corrupt: the header of its encryption cannot be read (${why})`,
+      hint,
+      cause,
+    );
+  }
+}
+
+function wrongKey(name: string, wantsPassphrase: boolean): AppError {
+  return new AppError(
+    "wrong-key",
+    ExitCode.key,
+    `${name} is encrypted with age, and no key that was given opens it`,
+    {
+      hint: wantsPassphrase
+        ? "It wants the passphrase it was written with: BACKUP_ENCRYPTION_KEY or --key-file."
+        : "It wants the identity of one of its recipients: -i FILE or BACKUP_IDENTITY_FILE.",
+    },
+  );
+}

@@ -1,0 +1,31 @@
+import zlib from "node:zlib";
+import { gzipMembers } from "./gzip-members.ts";
+import type { Compression } from "./layers.ts";
+import { throughStage } from "./through-stage.ts";
+
+const outputChunk = 256 * 1024;
+
+export function compressed(
+  source: AsyncIterable<Uint8Array>,
+  compression: Compression,
+): AsyncIterable<Uint8Array> {
+  switch (compression) {
+    case "zstd":
+      return throughStage(
+        source,
+        // The checksum makes `zstd -t` worth something. More workers must not be asked for:
+        // Node's streams then end early in silence.
+        zlib.createZstdCompress({
+          chunkSize: outputChunk,
+          params: {
+            [zlib.constants.ZSTD_c_compressionLevel]: 1,
+            [zlib.constants.ZSTD_c_checksumFlag]: 1,
+          },
+        }),
+      );
+    case "gzip":
+      return gzipMembers(source);
+    case "none":
+      return source;
+  }
+}

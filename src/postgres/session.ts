@@ -22,6 +22,8 @@ export interface ConnectionOptions {
   readonly applicationName: string;
   /** Ends the connection, and with it what the server is doing, when it fires. */
   readonly signal?: AbortSignal;
+  /** How long the server may take to answer at all, in milliseconds; 15,000 by default. */
+  readonly connectTimeoutMs?: number;
   /** How long a starting or recovering server is waited for, in milliseconds. */
   readonly startupPatienceMs?: number;
 }
@@ -118,7 +120,7 @@ function clientConfig(options: ConnectionOptions): pg.ClientConfig {
   return {
     connectionString: url.href,
     application_name: options.applicationName,
-    connectionTimeoutMillis: 15_000,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? 15_000,
     keepAlive: true,
     types: {
       getTypeParser: ((oid: number, format?: "text" | "binary") =>
@@ -135,7 +137,7 @@ function hasLoosePassword(url: URL): boolean {
   return split.includes("@");
 }
 
-function invalidUrl(): AppError {
+export function invalidUrl(): AppError {
   return new AppError("invalid-database-url", ExitCode.usage, "the database URL cannot be read", {
     hint: "It has the form postgres://user:password@host:5432/database; characters such as @ or / in the password are written as %40 and %2F.",
   });

@@ -1,0 +1,159 @@
+import { sql } from "kysely";
+import { AppError, ExitCode } from "../errors.ts";
+import { maintenanceDatabases, maintenanceUrl } from "../postgres/maintenance-url.ts";
+import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
+import type { HeldLock } from "./held-lock.ts";
+
+/** "pgtb": the class of the locks on whole databases; those on tenants have another one. */
+const lockClass = 0x70677462;
+const retryMs = 250;
+
+export interface TargetLockOptions {
+  /** How long the session of a run that was killed is waited for, in milliseconds. */
+  readonly patienceMs?: number;
+}
+
+/**
+ * Holds the lock of a database while `work` runs, on whichever host. It is an advisory lock in
+ * the maintenance database, keyed by the name: a restore renames the database itself. A holder
+ * that dies loses it with its session.
+ *
+ * @param connection its URL names any database of the server
+ * @param operation one word, shown to whoever meets the lock: `backup`, `restore`
+ * @throws {AppError} exit 5, naming the holder, when another session holds it; exit 7 when
+ *   neither maintenance database can be connected to
+ */
+export async function withTargetLock<T>(
+  connection: ConnectionOptions,
+  database: string,
+  operation: string,
+  work: (held: HeldLock) => Promise<T>,
+  options: TargetLockOptions = {},
+): Promise<T> {
+  const lost = new AbortController();
+  // An error of the work must not be read as one of the lock's session.
+  let outcome: { readonly value: T } | { readonly thrown: unknown } | undefined;
+  await withMaintenanceSession(connection, database, operation, async (session) => {
+    await lockOrThrow(session, database, options.patienceMs ?? 3_000);
+    session.client.once("end", () => lost.abort());
+    try {
+      outcome = { value: await work({ lost: lost.signal }) };
+    } catch (thrown) {
+      outcome = { thrown };
+    } finally {
+      session.client.removeAllListeners("end");
+      await unlock(session, database);
+    }
+  });
+  if (outcome === undefined) throw new Error("the work under the lock did not run");
+  if ("thrown" in outcome) throw outcome.thrown;
+  return outcome.value;
+}
+
+/**
+ * The same for work that needs no database: where no server answers within five seconds, it is
+ * done without the lock, and `warn` is told.
+ *
+ * @throws {AppError} exit 5 when another session holds the lock
+ */
+export async function withTargetLockIfReachable<T>(
+  connection: ConnectionOptions,
+  database: string,
+  operation: string,
+  warn: (text: string) => void,
+  work: (held: HeldLock) => Promise<T>,
+): Promise<T> {
+  let begun = false;
+  try {
+    return await withTargetLock(
+      { ...connection, connectTimeoutMs: 5_000, startupPatienceMs: 0 },
+      database,
+      operation,
+      (held) => {
+        begun = true;
+        return work(held);
+      },
+    );
+  } catch (error) {
+    if (begun || !(error instanceof AppError) || error.exitCode !== ExitCode.database) throw error;
+    warn(`the database "${database}" could not be locked, and is not needed: ${error.message}`);
+    return await work({ lost: new AbortController().signal });
+  }
+}
+
+async function withMaintenanceSession(
+  connection: ConnectionOptions,
+  database: string,
+  operation: string,
+  use: (session: Session) => Promise<void>,
+): Promise<void> {
+  // Without the signal: an interrupted run still cleans up, and nobody else may begin meanwhile.
+  const { signal, ...unsignalled } = connection;
+  signal?.throwIfAborted();
+  const candidates = maintenanceDatabases(database);
+  let reached = false;
+  for (const [at, name] of candidates.entries()) {
+    try {
+      await withSession(
+        {
+          ...unsignalled,
+          databaseUrl: maintenanceUrl(connection.databaseUrl, name),
+          applicationName: `pgtenant ${operation}`,
+        },
+        async (session) => {
+          reached = true;
+          await use(session);
+        },
+      );
+      return;
+    } catch (error) {
+      // Dropped or closed to this role: the other one may not be.
+      const closed = error instanceof AppError && error.exitCode === ExitCode.database;
+      if (reached || !closed || at === candidates.length - 1) throw error;
+    }
+  }
+}
+
+async function lockOrThrow(session: Session, database: string, patienceMs: number): Promise<void> {
+  // The session does nothing while the work runs, for hours perhaps.
+  await sql`SELECT set_config('idle_session_timeout', '0', false)`.execute(session.db);
+  const deadline = Date.now() + patienceMs;
+  while (!(await tryLock(session, database))) {
+    if (Date.now() >= deadline) throw await lockedBy(session, database);
+    await new Promise((resolve) => setTimeout(resolve, retryMs));
+  }
+}
+
+async function tryLock(session: Session, database: string): Promise<boolean> {
+  const { rows } = await sql<{ locked: boolean }>`
+    SELECT pg_try_advisory_lock(${lockClass}, hashtext(${database})) AS locked`.execute(session.db);
+  return rows[0]?.locked === true;
+}
+
+async function unlock(session: Session, database: string): Promise<void> {
+  await sql`SELECT pg_advisory_unlock(${lockClass}, hashtext(${database}))`
+    .execute(session.db)
+    .catch(() => undefined);
+}
+
+async function lockedBy(session: Session, database: string): Promise<AppError> {
+  const { rows } = await sql<{ holder: string }>`
+    SELECT format('%s (server process %s%s, since %s)', a.application_name, a.pid,
+                  ' on ' || a.client_addr::text,
+                  to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ')) AS holder
+      FROM pg_locks k JOIN pg_stat_activity a USING (pid)
+     WHERE k.locktype = 'advisory' AND k.granted
+       AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND k.classid::int8 = ${lockClass}
+       AND k.objid::int8 = hashtext(${database})::int8 & 4294967295`.execute(session.db);
+  const holder = rows[0]?.holder ?? "another session";
+  return new AppError(
+    "database-locked",
+    ExitCode.locked,
+    `another run is at work on the database "${database}": ${holder}`,
+    {
+      hint: "Wait until it has finished, then run the command again.",
+      data: { database, holder },
+    },
+  );
+}

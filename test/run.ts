@@ -1,13 +1,15 @@
-// Runs test files against one throwaway PostgreSQL server:
+// Runs test files against one throwaway PostgreSQL server, and one S3 server if any of them uses it:
 //   node test/run.ts unit integration            all of test/unit and test/integration
 //   node test/run.ts test/integration/x.test.ts  one file
 //   node test/run.ts unit -- --test-name-pattern=path    further arguments for node --test
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { glob } from "node:fs/promises";
+import { glob, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { AppError } from "../src/errors.ts";
 import { fastSettings, withThrowawayServer } from "../src/postgres/throwaway-server.ts";
+import { missingProgram, startS3Server } from "./harness/s3-server.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -32,6 +34,8 @@ async function runTests(): Promise<number> {
     console.error(`no test files for ${chosen.join(" ") || "no arguments"}`);
     return 1;
   }
+  // It becomes ready while the first tests run; those that need it wait for it.
+  const s3 = (await needsS3()) ? await startS3Server() : undefined;
   const code = await withThrowawayServer(
     {
       binDir: process.env.PGTENANT_PG_BIN,
@@ -43,7 +47,11 @@ async function runTests(): Promise<number> {
       const args = ["--test", "--test-concurrency=2", "--test-reporter=spec"];
       const child = spawn(process.execPath, [...args, ...passedOn, ...files], {
         cwd: root,
-        env: { ...process.env, PGTENANT_TEST_URL: server.url },
+        env: {
+          ...process.env,
+          PGTENANT_TEST_URL: server.url,
+          ...(s3 && { PGTENANT_TEST_S3: s3.file }),
+        },
         stdio: ["ignore", "inherit", "inherit"],
       });
       // Passed on to the tests; their end then ends us in order, server included.
@@ -53,7 +61,20 @@ async function runTests(): Promise<number> {
       await once(child, "exit");
       return child.exitCode ?? 130;
     },
-  );
+  ).finally(() => s3?.dispose());
   console.log(`total time ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   return code;
+}
+
+/** Whether a chosen file uses the S3 server, and this machine has one. */
+async function needsS3(): Promise<boolean> {
+  const uses = await Promise.all(
+    files.map(async (file) =>
+      /harness\/(s3-|fault-proxy)/.test(await readFile(join(root, file), "utf8")),
+    ),
+  );
+  if (!uses.includes(true)) return false;
+  const missing = missingProgram();
+  if (missing !== undefined) console.log(`tests with S3 are skipped: ${missing}`);
+  return missing === undefined;
 }

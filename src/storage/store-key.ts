@@ -7,13 +7,17 @@ import { AppError, ExitCode } from "../errors.ts";
  * @throws {AppError} exit 2, code `bad-key`
  */
 export function checkKey(key: string): string {
-  const parts = key.split("/");
-  if (parts.some((part) => part === "" || part === "." || part === "..") || key.includes("\0")) {
+  if (!isKey(key)) {
     throw new AppError("bad-key", ExitCode.usage, `"${key}" cannot be the name of a stored file`, {
       hint: "Give a relative name with single slashes and without the parts . and ..",
     });
   }
   return key;
+}
+
+export function isKey(key: string): boolean {
+  const parts = key.split("/");
+  return !key.includes("\0") && parts.every((part) => part !== "" && part !== "." && part !== "..");
 }
 
 /** The order of keys: that of their UTF-8 bytes, in which S3 lists them. */

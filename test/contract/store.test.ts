@@ -3,6 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import type { Store } from "../../src/storage/store.ts";
+import { s3Bucket } from "../harness/s3-store.ts";
 import {
   chunks,
   keysOf,
@@ -12,7 +13,7 @@ import {
   type StoreUnderTest,
 } from "../harness/stores.ts";
 
-const kinds: readonly StoreKind[] = [localFolder];
+const kinds: readonly StoreKind[] = [localFolder, s3Bucket];
 const mebibyte = 1 << 20;
 
 for (const kind of kinds) {

@@ -21,6 +21,17 @@ export interface BackupPart {
   readonly hmac?: string;
 }
 
+/** What CREATE DATABASE has to be told for the same order of texts. */
+export interface DatabaseLocale {
+  readonly encoding: string;
+  readonly collate: string;
+  readonly ctype: string;
+  /** `c` libc, `i` ICU, `b` builtin, as pg_database has it. */
+  readonly provider: string;
+  /** Of ICU or the builtin provider. */
+  readonly locale: string | null;
+}
+
 export interface TableRows {
   readonly table: string;
   readonly rows: number;
@@ -47,6 +58,7 @@ export interface BackupManifest {
     readonly snapshotLsn: string | null;
     /** pg_database_size at that time. */
     readonly databaseBytes: number;
+    readonly locale: DatabaseLocale;
   };
   readonly format: DumpFormat;
   readonly parts: readonly BackupPart[];

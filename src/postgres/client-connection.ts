@@ -49,11 +49,3 @@ export function clientConnection(databaseUrl: string, applicationName: string): 
     },
   };
 }
-
-/** The same server, another database. */
-export function urlOfDatabase(databaseUrl: string, database: string): string {
-  const url = new URL(databaseUrl);
-  url.searchParams.delete("dbname");
-  url.pathname = `/${encodeURIComponent(database)}`;
-  return url.href;
-}

@@ -5,12 +5,12 @@ import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A temporary folder for one server, which does not outlive our process. */
+/** A temporary folder, for a server say, which does not outlive our process. */
 export interface ThrowawayFolder {
   readonly path: string;
   /** Where the server's data has to be: the clean-up looks for postmaster.pid here. */
   readonly dataDir: string;
-  /** Removes the folder; the server in it must have ended. */
+  /** Removes the folder; a server in it must have ended. */
   remove(): Promise<void>;
 }
 
@@ -39,9 +39,14 @@ until rm -rf "$1" || [ $n -eq 50 ]; do sleep 0.1; n=$((n + 1)); done
  * signals instead would change what they do to the rest of the process.
  *
  * @param searchPath the `PATH` of the shell
+ * @param place the folder that it is made in, and how its name begins
  */
-export async function makeThrowawayFolder(searchPath: string): Promise<ThrowawayFolder> {
-  const path = join(tmpdir(), `pgtenant-server-${randomBytes(8).toString("hex")}`);
+export async function makeThrowawayFolder(
+  searchPath: string,
+  place: { readonly parent?: string | undefined; readonly prefix?: string } = {},
+): Promise<ThrowawayFolder> {
+  const { parent = tmpdir(), prefix = "pgtenant-server-" } = place;
+  const path = join(parent, `${prefix}${randomBytes(8).toString("hex")}`);
   const command = ["-c", cleanUp, "pgtenant-clean-up", path];
   const env = { PATH: searchPath };
 

@@ -1,0 +1,310 @@
+import { hostname } from "node:os";
+import type { Encryption } from "../bundle/encryption.ts";
+import { keyIdOf } from "../bundle/key-id.ts";
+import type { Compression } from "../bundle/layers.ts";
+import { AppError, ExitCode } from "../errors.ts";
+import { clientConnection } from "../postgres/client-connection.ts";
+import { findClientPrograms } from "../postgres/client-programs.ts";
+import { databaseError } from "../postgres/database-errors.ts";
+import type { ConnectionOptions } from "../postgres/session.ts";
+import type { ProgressListener } from "../progress.ts";
+import type { Store } from "../storage/store.ts";
+import { toolVersion } from "../version.ts";
+import {
+  type BackupId,
+  type DumpFormat,
+  type PartKind,
+  partName,
+  sidecarName,
+} from "./backup-name.ts";
+import { backupIds, newestGood, readCatalogue } from "./catalogue.ts";
+import { dumpDatabase, type ProgramContext, runToEnd } from "./dump.ts";
+import { dumpGlobals } from "./dump-globals.ts";
+import type { BackupManifest, BackupPart } from "./manifest.ts";
+import { newBackupId } from "./new-id.ts";
+import { packFiles } from "./pack-files.ts";
+import type { IncludedFiles } from "./scan-files.ts";
+import { removeSidecar, writeManifest, writeSidecar } from "./sidecars.ts";
+import { type SourceSnapshot, withSourceSnapshot } from "./source-snapshot.ts";
+import { onTargets, storePart, type Target } from "./store-part.ts";
+import { countTableRows } from "./table-rows.ts";
+
+/** Where PostgreSQL's programs are looked for, and what they get of our environment. */
+export interface ProgramOptions {
+  readonly binDir: string | undefined;
+  readonly path: string | undefined;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export interface BackupRequest {
+  readonly connection: ConnectionOptions;
+  readonly stores: readonly Store[];
+  readonly programs: ProgramOptions;
+  readonly format: DumpFormat;
+  readonly compression: Compression;
+  readonly encryption: Encryption;
+  /** Parallel connections of the directory format; by default as many as there are processors, at most 4. */
+  readonly jobs: number | undefined;
+  readonly tempFolder: string | undefined;
+  /** What lies beside the database: keys, certificates, configuration. */
+  readonly included: IncludedFiles | undefined;
+  readonly rolePasswords: boolean;
+  readonly timeoutMinutes: number;
+  readonly signal: AbortSignal;
+  readonly progress: ProgressListener;
+}
+
+export interface BackupResult {
+  readonly id: BackupId;
+  readonly manifest: BackupManifest;
+  /** Where it lies now, complete. */
+  readonly stored: readonly string[];
+  /** Where it could not be written to, and why. */
+  readonly failed: readonly { readonly place: string; readonly error: AppError }[];
+  readonly warnings: readonly string[];
+}
+
+/** A dump of less than this share of the last one's size is worth a word. */
+const suspiciousShare = 0.5;
+/** To clear up takes its own time, whatever has run out. */
+const clearUpMs = 8_000;
+
+/**
+ * Backs up the whole database from one snapshot, into every store at the same time. The caller
+ * holds the locks, and has cleared up what earlier runs have left.
+ *
+ * @throws {AppError} exit 7 when the database or pg_dump fails or the time is over; 8 when no
+ *   store is left; whatever is thrown, nothing of the backup remains
+ */
+export async function backUp(request: BackupRequest): Promise<BackupResult> {
+  const started = performance.now();
+  const limit = AbortSignal.timeout(request.timeoutMinutes * 60_000);
+  const signal = AbortSignal.any([request.signal, limit]);
+  try {
+    return await withSourceSnapshot({ ...request.connection, signal }, (snapshot) =>
+      new Run({ ...request, signal }, snapshot, started).run(),
+    );
+  } catch (error) {
+    if (limit.aborted && !request.signal.aborted) throw timedOut(request.timeoutMinutes, error);
+    throw databaseError(error);
+  }
+}
+
+class Run {
+  readonly #request: BackupRequest;
+  readonly #snapshot: SourceSnapshot;
+  readonly #started: number;
+  readonly #targets: readonly Target[];
+  readonly #warnings: string[] = [];
+
+  constructor(request: BackupRequest, snapshot: SourceSnapshot, started: number) {
+    this.#request = request;
+    this.#snapshot = snapshot;
+    this.#started = started;
+    this.#targets = request.stores.map((store) => ({ store, failure: undefined }));
+  }
+
+  async run(): Promise<BackupResult> {
+    const id = await this.#chooseId();
+    const names = this.#partNames(id);
+    try {
+      const pending = {
+        pending: 1,
+        id,
+        database: this.#snapshot.database,
+        startedAt: new Date().toISOString(),
+        host: hostname(),
+        pid: process.pid,
+        parts: names,
+      } as const;
+      await onTargets(this.#targets, (store) =>
+        writeSidecar(store, "pending", pending, this.#request.signal),
+      );
+      const manifest = await this.#write(id);
+      await onTargets(this.#targets, (store) =>
+        writeManifest(store, manifest, this.#request.signal),
+      );
+      // Exists from here on; that it does not look unfinished is no reason to fail.
+      await Promise.allSettled(
+        this.#live().map(({ store }) => removeSidecar(store, id, "pending")),
+      );
+      await this.#discard(id, names, this.#failed());
+      return {
+        id,
+        manifest,
+        stored: this.#live().map(({ store }) => store.place),
+        failed: this.#targets.flatMap(({ store, failure }) =>
+          failure === undefined ? [] : [{ place: store.place, error: failure }],
+        ),
+        warnings: this.#warnings,
+      };
+    } catch (error) {
+      await this.#discard(id, names, this.#targets);
+      throw error;
+    }
+  }
+
+  async #chooseId(): Promise<BackupId> {
+    const taken = new Set<BackupId>();
+    await onTargets(this.#targets, async (store) => {
+      for (const id of await backupIds(store)) taken.add(id);
+    });
+    const { id, warning } = newBackupId(taken, new Date());
+    if (warning !== undefined) this.#warnings.push(warning);
+    return id;
+  }
+
+  #partNames(id: BackupId): readonly string[] {
+    const { format, compression, encryption } = this.#request;
+    const kinds: readonly PartKind[] = ["database", "globals", "files"];
+    return kinds.map((kind) =>
+      partName(id, { kind, format, compression, encryption: encryption.method }),
+    );
+  }
+
+  async #write(id: BackupId): Promise<BackupManifest> {
+    const { request, snapshot } = { request: this.#request, snapshot: this.#snapshot };
+    const programs = await findClientPrograms({
+      binDir: request.programs.binDir,
+      path: request.programs.path,
+      serverMajor: Math.floor(snapshot.session.serverVersionNumber / 10_000),
+    });
+    const context: ProgramContext = {
+      programs,
+      connection: clientConnection(request.connection.databaseUrl, "pgtenant backup"),
+      environment: request.programs.environment,
+      signal: request.signal,
+    };
+    const counting = snapshot.sharedAs === undefined ? undefined : countTableRows(snapshot.session);
+    counting?.catch(() => undefined); // it is awaited behind the dump
+    const parts: BackupPart[] = [];
+    const globals = await this.#globals(id, context);
+    if (globals !== undefined) parts.push(globals);
+    if (request.included !== undefined && request.included.entries.length > 0) {
+      parts.push(await this.#store(id, "files", packFiles(request.included, request)));
+    }
+    request.progress.start(snapshot.source.databaseBytes);
+    const dump = dumpDatabase(context, { ...request, snapshot: snapshot.sharedAs });
+    const database = await this.#store(id, "database", dump);
+    parts.unshift(database);
+    const tables = (await counting) ?? null;
+    request.progress.stop();
+    await this.#compareWithLast(database);
+    this.#warnAbout(tables === null);
+    return {
+      manifest: 1,
+      id,
+      tool: `pgtenant ${toolVersion}`,
+      createdAt: snapshot.createdAt.toISOString(),
+      durationSeconds: Math.round(performance.now() - this.#started) / 1000,
+      database: snapshot.database,
+      source: { ...snapshot.source, pgDump: programs.version },
+      format: request.format,
+      parts,
+      keyIds: keyIdOf(request.encryption),
+      tables,
+      warnings: this.#warnings,
+    };
+  }
+
+  /** A backup without roles is worth more than none. */
+  async #globals(id: BackupId, context: ProgramContext): Promise<BackupPart | undefined> {
+    const text = dumpGlobals((program, args) => runToEnd(context, program, args), {
+      rolePasswords: this.#request.rolePasswords,
+    });
+    try {
+      return await this.#store(id, "globals", text);
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== "program-failed") throw error;
+      this.#warnings.push(
+        `roles and database settings are not in the backup: ${error.message}; before a restore on another server its roles have to be made`,
+      );
+      return undefined;
+    }
+  }
+
+  async #store(
+    id: BackupId,
+    kind: PartKind,
+    source: AsyncIterable<Uint8Array>,
+  ): Promise<BackupPart> {
+    const { format, compression, encryption, signal, progress } = this.#request;
+    return await storePart(this.#targets, source, {
+      id,
+      kind,
+      format,
+      compression,
+      encryption,
+      signal,
+      onRaw: (bytes) => kind === "database" && progress.advance("dump", bytes),
+    });
+  }
+
+  /** So small a dump may be right, since its rows were counted; but somebody should look. */
+  async #compareWithLast(part: BackupPart): Promise<void> {
+    const [first] = this.#live();
+    if (first === undefined) return;
+    const { database } = this.#snapshot;
+    const now = new Date();
+    const last = newestGood(await readCatalogue(first.store, { database, now }), now)?.manifest;
+    const before = last?.parts.find((one) => one.kind === "database")?.rawBytes;
+    if (last?.format !== this.#request.format || before === undefined) return;
+    if (part.rawBytes >= before * suspiciousShare) return;
+    this.#warnings.push(
+      `the dump is suspiciously small: ${part.rawBytes} bytes before compression, where ${last.id} had ${before}; look for rows that were deleted before retention removes the older backups`,
+    );
+  }
+
+  #warnAbout(uncounted: boolean): void {
+    const { tablespaces } = this.#snapshot;
+    if (uncounted) {
+      this.#warnings.push(
+        "the server is a standby and cannot share its snapshot: rows were not counted, and a restore cannot compare them",
+      );
+    }
+    if (tablespaces.length > 0) {
+      this.#warnings.push(
+        `a restore puts everything into the default tablespace, the tables of ${tablespaces.join(", ")} too`,
+      );
+    }
+    for (const { path, reason } of this.#request.included?.skipped ?? []) {
+      this.#warnings.push(`"${path}" is not in the backup: ${reason}`);
+    }
+    this.#warnings.push(...(this.#request.included?.warnings ?? []));
+  }
+
+  #live(): readonly Target[] {
+    return this.#targets.filter((target) => target.failure === undefined);
+  }
+
+  #failed(): readonly Target[] {
+    return this.#targets.filter((target) => target.failure !== undefined);
+  }
+
+  /** What cannot be removed now is known by its pending file, and collected later. */
+  async #discard(
+    id: BackupId,
+    names: readonly string[],
+    targets: readonly Target[],
+  ): Promise<void> {
+    const removing = targets.map(async ({ store }) => {
+      await store.remove(sidecarName(id, "manifest"));
+      for (const name of names) await store.remove(name);
+      await removeSidecar(store, id, "pending");
+    });
+    const patience = new Promise((resolve) => setTimeout(resolve, clearUpMs).unref());
+    await Promise.race([Promise.allSettled(removing), patience]);
+  }
+}
+
+function timedOut(minutes: number, cause: unknown): AppError {
+  return new AppError(
+    "timed-out",
+    ExitCode.database,
+    `the backup was not done after ${minutes} minute${minutes === 1 ? "" : "s"} and was ended; nothing of it is left`,
+    {
+      hint: "Set BACKUP_TIMEOUT_MINUTES or --timeout-minutes higher; pgtenant history tells how long earlier ones took.",
+      cause,
+    },
+  );
+}

@@ -1,0 +1,134 @@
+import { realpath, stat } from "node:fs/promises";
+import { basename, dirname, resolve } from "node:path";
+import { AppError, ExitCode } from "../errors.ts";
+import { openLocalStore } from "../storage/local-store.ts";
+import type { Store } from "../storage/store.ts";
+import { type BackupId, idOfKey, type PartKind, timeOfId } from "./backup-name.ts";
+import { findBackup } from "./find-backup.ts";
+import { type BackupManifest, partOf } from "./manifest.ts";
+import type { PartSource } from "./read-part.ts";
+
+/** A backup that can be read: a set with its manifest, or a dump alone. */
+export interface OpenBackup {
+  /** As messages name it. */
+  readonly name: string;
+  readonly store: Store;
+  /** Undefined for a file whose name is none of ours. */
+  readonly id: BackupId | undefined;
+  readonly manifest: BackupManifest | undefined;
+  readonly createdAt: Date | undefined;
+  readonly warnings: readonly string[];
+  /** Undefined where the backup has no such part. */
+  part(kind: PartKind): PartSource | undefined;
+}
+
+export interface OpenBackupOptions {
+  /** Where an id or `latest` is looked for, in this order. */
+  readonly stores: readonly Store[];
+  /** The bucket and folder of an `s3://` URL. */
+  readonly openS3: (bucket: string, prefix: string) => Promise<Store>;
+  /** Whose backups `latest` chooses from. */
+  readonly database: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Finds a backup by the path of one of its files, by its `s3://` URL, by its id, or as `latest`.
+ * A path without a manifest beside it is a dump that something else has made.
+ *
+ * @throws {AppError} exit 2 when there is none, 3 when it is not whole, 8 as the stores have it
+ */
+export async function openBackup(wanted: string, options: OpenBackupOptions): Promise<OpenBackup> {
+  const remote = /^s3:\/\/([^/]+)\/(?:(.*)\/)?([^/]+)$/.exec(wanted);
+  if (remote !== null) {
+    const [, bucket = "", folder = "", key = ""] = remote;
+    return await openObject(await options.openS3(bucket, folder), key, options);
+  }
+  const named = wanted === "latest" || timeOfId(wanted) !== undefined;
+  const path = resolve(wanted);
+  if (!named || (await isFile(path))) {
+    if (!(await isFile(path))) throw noSuchFile(wanted);
+    // A link such as latest-backup.sql.gz leads to a file that may have a manifest beside it.
+    const file = await realpath(path);
+    return await openObject(openLocalStore(dirname(file)), basename(file), options);
+  }
+  const { signal, database } = options;
+  return await openSet(options.stores, wanted, { signal, database });
+}
+
+async function openObject(
+  store: Store,
+  key: string,
+  options: OpenBackupOptions,
+): Promise<OpenBackup> {
+  if (idOfKey(key) !== undefined) {
+    const found = await openSet([store], key, { signal: options.signal, database: undefined });
+    if (found.manifest !== undefined) return found;
+  }
+  if ((await store.stat(key)) === undefined) throw noSuchFile(store.nameOf(key));
+  return loneDump(store, key);
+}
+
+async function openSet(
+  stores: readonly Store[],
+  wanted: string,
+  options: { readonly signal: AbortSignal; readonly database: string | undefined },
+): Promise<OpenBackup> {
+  const { store, entry, key, warnings } = await findBackup(stores, wanted, {
+    ...options,
+    now: new Date(),
+  });
+  const { manifest } = entry;
+  if (manifest === undefined) {
+    const file = key ?? entry.keys.find((one) => /\.(sql|dump|tar)(\.|$)/.test(one));
+    if (file === undefined) throw noSuchFile(store.nameOf(wanted));
+    return { ...loneDump(store, file), warnings };
+  }
+  return {
+    name: `"${store.nameOf(manifest.id)}"`,
+    store,
+    id: manifest.id,
+    manifest,
+    createdAt: new Date(manifest.createdAt),
+    warnings,
+    part(kind) {
+      const expected = partOf(manifest, kind);
+      return expected && partSource(store, expected.name, expected);
+    },
+  };
+}
+
+function loneDump(store: Store, key: string): OpenBackup {
+  const id = idOfKey(key);
+  return {
+    name: `"${store.nameOf(key)}"`,
+    store,
+    id,
+    manifest: undefined,
+    createdAt: id === undefined ? undefined : timeOfId(id),
+    warnings: [],
+    part: (kind) => (kind === "database" ? partSource(store, key, undefined) : undefined),
+  };
+}
+
+function partSource(store: Store, key: string, expected: PartSource["expected"]): PartSource {
+  return {
+    name: `"${store.nameOf(key)}"`,
+    key,
+    expected,
+    open: (signal) => store.read(key, { signal }),
+  };
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return await stat(path).then(
+    (info) => info.isFile(),
+    () => false,
+  );
+}
+
+function noSuchFile(wanted: string): AppError {
+  return new AppError("no-such-backup", ExitCode.usage, `there is no backup "${wanted}"`, {
+    hint: "Name a file, an s3:// URL, an id such as backup_20260101_020000, or latest; pgtenant list shows what there is.",
+  });
+}

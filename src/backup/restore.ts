@@ -1,0 +1,330 @@
+import { AppError, ExitCode } from "../errors.ts";
+import { clientConnection } from "../postgres/client-connection.ts";
+import { type ClientPrograms, findClientPrograms } from "../postgres/client-programs.ts";
+import { databaseError } from "../postgres/database-errors.ts";
+import { withMaintenanceSession } from "../postgres/maintenance-session.ts";
+import { databaseOfUrl, maintenanceUrl } from "../postgres/maintenance-url.ts";
+import { type Session, withSession } from "../postgres/session.ts";
+import { applyDatabaseSettings, applyRoles } from "./apply-globals.ts";
+import type { ProgramContext } from "./dump.ts";
+import { type Globals, parseGlobals } from "./globals.ts";
+import { loadDump } from "./load-dump.ts";
+import { type PreparedDump, prepareDump } from "./prepare-dump.ts";
+import { readPart } from "./read-part.ts";
+import type { RestorePlan, RestoreRequest, RestoreResult } from "./restore-types.ts";
+import {
+  createScratch,
+  dropDatabase,
+  keptName,
+  scratchName,
+  sweepScratches,
+} from "./scratch-database.ts";
+import {
+  clientsOf,
+  databaseExists,
+  endClients,
+  refuseClients,
+  swapDatabases,
+} from "./swap-databases.ts";
+import { countTableRows, rowDifferences } from "./table-rows.ts";
+
+/**
+ * Restores a database. The backup is read to its end and found whole before anything is touched;
+ * then it is loaded beside the target, counted, and only then put in its place. The caller holds
+ * the target's lock.
+ *
+ * @throws {AppError} exit 3 when the backup is not whole or its rows are not those of the manifest,
+ *   4 when the restore is refused, 6 without a key that fits, 7 and 8 as the server and the stores
+ *   have it; the target is then what it was
+ */
+export async function restoreDatabase(request: RestoreRequest): Promise<RestoreResult> {
+  const started = performance.now();
+  const target = request.into ?? databaseOfUrl(request.connection.databaseUrl);
+  return await withMaintenanceSession(request.connection, target, async (admin, maintenance) => {
+    try {
+      return await new Restore(request, admin, maintenance, target, started).run();
+    } catch (error) {
+      throw databaseError(error);
+    }
+  });
+}
+
+class Restore {
+  readonly #request: RestoreRequest;
+  readonly #admin: Session;
+  /** The URL of the database that the admin session is connected to. */
+  readonly #maintenance: string;
+  readonly #target: string;
+  readonly #started: number;
+  readonly #notes: string[] = [];
+
+  constructor(
+    request: RestoreRequest,
+    admin: Session,
+    maintenance: string,
+    target: string,
+    started: number,
+  ) {
+    this.#request = request;
+    this.#admin = admin;
+    this.#maintenance = maintenance;
+    this.#target = target;
+    this.#started = started;
+  }
+
+  async run(): Promise<RestoreResult> {
+    const { backup, mode, onStep, signal } = this.#request;
+    const swept = await sweepScratches(this.#admin, this.#target);
+    for (const name of swept) {
+      this.#notes.push(`database "${name}", left by a restore that was ended, was dropped`);
+    }
+    const programs = await this.#findPrograms();
+    onStep("checking that the backup is whole");
+    const dump = await prepareDump(backup, {
+      keys: this.#request.keys,
+      programs,
+      environment: this.#request.programs.environment,
+      inPlace: mode === "in-place",
+      jobs: this.#request.jobs,
+      tempFolder: this.#request.tempFolder,
+      signal,
+      onBytes: (bytes) => this.#request.progress.advance("checking", bytes),
+    });
+    try {
+      return await this.#restore(programs, dump);
+    } finally {
+      await dump.remove();
+    }
+  }
+
+  async #restore(programs: ClientPrograms, dump: PreparedDump): Promise<RestoreResult> {
+    const { mode } = this.#request;
+    this.#request.progress.stop();
+    this.#refuseNewer(dump);
+    const globals = await this.#readGlobals();
+    const plan = await this.#makePlan(dump);
+    await this.#request.onPlan(plan);
+    if (plan.targetExists && !this.#request.disconnect && mode !== "into") {
+      refuseClients(this.#target, await clientsOf(this.#admin, this.#target));
+    }
+    const roles =
+      globals === undefined ? { created: [], notes: [] } : await applyRoles(this.#admin, globals);
+    this.#notes.push(...roles.notes);
+    const counted = await (mode === "in-place"
+      ? this.#replaceInPlace(programs, dump, globals)
+      : this.#besideAndSwap(programs, dump, globals, plan));
+    return {
+      plan,
+      tables: counted?.tables ?? null,
+      rows: counted?.rows ?? null,
+      rolesCreated: roles.created,
+      notes: this.#notes,
+      seconds: (performance.now() - this.#started) / 1000,
+    };
+  }
+
+  /** Programs that can talk to this server and read what pg_dump of the backup's version wrote. */
+  async #findPrograms(): Promise<ClientPrograms> {
+    const server = Math.floor(this.#admin.serverVersionNumber / 10_000);
+    const written = Number.parseInt(this.#request.backup.manifest?.source.pgDump ?? "0", 10);
+    const { binDir, path } = this.#request.programs;
+    return await findClientPrograms({ binDir, path, serverMajor: Math.max(server, written) });
+  }
+
+  #refuseNewer(dump: PreparedDump): void {
+    const theirs = dump.server;
+    const ours = this.#admin.serverVersion;
+    if (theirs === undefined || Number.parseInt(theirs, 10) <= Number.parseInt(ours, 10)) return;
+    throw new AppError(
+      "newer-dump",
+      ExitCode.refused,
+      `the backup is of PostgreSQL ${theirs}, and this server is older: ${ours}`,
+      { hint: `Restore it on a server of version ${Number.parseInt(theirs, 10)} or newer.` },
+    );
+  }
+
+  async #readGlobals(): Promise<Globals | undefined> {
+    const part = this.#request.backup.part("globals");
+    if (part === undefined) return undefined;
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of readPart(part, this.#request.keys, this.#request.signal)) {
+      chunks.push(chunk);
+    }
+    return parseGlobals(Buffer.concat(chunks).toString("utf8"));
+  }
+
+  async #makePlan(dump: PreparedDump): Promise<RestorePlan> {
+    const { backup, mode } = this.#request;
+    const { manifest } = backup;
+    const targetExists = await databaseExists(this.#admin, this.#target);
+    if (mode === "into" && targetExists) {
+      throw new AppError(
+        "database-exists",
+        ExitCode.refused,
+        `there is a database "${this.#target}" already`,
+        { hint: "Choose another name for --into, or drop that database first." },
+      );
+    }
+    if (mode === "in-place" && !targetExists) {
+      throw new AppError(
+        "no-such-database",
+        ExitCode.database,
+        `there is no database "${this.#target}" to restore in place`,
+        { hint: "Leave out --in-place: the database is then made." },
+      );
+    }
+    const warnings = [...backup.warnings];
+    if (manifest === undefined) {
+      warnings.push(
+        "there is no manifest: neither the stored bytes nor the numbers of rows can be compared with anything",
+      );
+    } else if (manifest.database !== this.#target && mode !== "into") {
+      warnings.push(`the backup is of database "${manifest.database}"`);
+    }
+    return {
+      backup: {
+        name: backup.name,
+        id: backup.id ?? null,
+        createdAt: backup.createdAt?.toISOString() ?? null,
+        database: manifest?.database ?? null,
+        format: dump.format,
+        server: dump.server ?? null,
+        rows: manifest?.tables?.reduce((sum, one) => sum + one.rows, 0) ?? null,
+      },
+      mode,
+      server: this.#admin.serverVersion,
+      target: this.#target,
+      targetExists,
+      kept: mode === "swap" && targetExists ? keptName(this.#target, new Date()) : null,
+      clients: targetExists ? await clientsOf(this.#admin, this.#target) : [],
+      warnings,
+    };
+  }
+
+  async #besideAndSwap(
+    programs: ClientPrograms,
+    dump: PreparedDump,
+    globals: Globals | undefined,
+    plan: RestorePlan,
+  ) {
+    const { backup, disconnect, onStep } = this.#request;
+    const scratch = scratchName(this.#target, new Date());
+    this.#notes.push(
+      ...(await createScratch(this.#admin, scratch, backup.manifest?.source.locale)),
+    );
+    try {
+      onStep(`loading it into the new database "${scratch}"`);
+      await this.#load(programs, dump, scratch, false);
+      onStep("counting rows and gathering statistics");
+      const counted = await this.#count(scratch);
+      if (globals !== undefined) {
+        const applied = await applyDatabaseSettings(this.#admin, globals, scratch);
+        this.#notes.push(...applied.notes);
+      }
+      onStep(`giving it the name "${this.#target}"`);
+      await swapDatabases(
+        this.#admin,
+        { ...this.#request.connection, databaseUrl: this.#maintenance },
+        {
+          name: this.#target,
+          restored: scratch,
+          kept: plan.kept ?? undefined,
+          disconnect,
+        },
+      );
+      return counted;
+    } catch (error) {
+      // After an interruption the session is gone; the next restore drops it then.
+      await dropDatabase(this.#admin, scratch).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #replaceInPlace(
+    programs: ClientPrograms,
+    dump: PreparedDump,
+    globals: Globals | undefined,
+  ) {
+    const { disconnect, onStep } = this.#request;
+    onStep(`loading it into "${this.#target}", in one transaction`);
+    if (disconnect) await endClients(this.#admin, this.#target);
+    await this.#load(programs, dump, this.#target, true);
+    onStep("counting rows and gathering statistics");
+    const counted = await this.#count(this.#target);
+    if (globals !== undefined) {
+      const applied = await applyDatabaseSettings(this.#admin, globals, this.#target);
+      this.#notes.push(...applied.notes);
+    }
+    return counted;
+  }
+
+  async #load(
+    programs: ClientPrograms,
+    dump: PreparedDump,
+    database: string,
+    inPlace: boolean,
+  ): Promise<void> {
+    const { connection, signal, progress } = this.#request;
+    const context: ProgramContext = {
+      programs,
+      connection: clientConnection(
+        maintenanceUrl(connection.databaseUrl, database),
+        "pgtenant restore",
+      ),
+      environment: this.#request.programs.environment,
+      signal,
+    };
+    progress.start(dump.rawBytes);
+    try {
+      await loadDump(context, dump.source(), { format: dump.format, inPlace, jobs: dump.jobs });
+    } catch (error) {
+      throw withRoleHint(error);
+    } finally {
+      progress.stop();
+    }
+  }
+
+  /** @throws {AppError} exit 3 when a table has not the rows that the manifest says */
+  async #count(database: string) {
+    const { connection, backup } = this.#request;
+    const expected = backup.manifest?.tables;
+    return await withSession(
+      { ...connection, databaseUrl: maintenanceUrl(connection.databaseUrl, database) },
+      async (session) => {
+        const found = await countTableRows(session);
+        const differences = expected == null ? [] : rowDifferences(expected, found);
+        if (differences.length > 0) {
+          const shown = differences.map(
+            ({ table, expected: was, found: is }) =>
+              `${table}: ${is ?? "no table"}, and the manifest says ${was ?? "no table"}`,
+          );
+          throw new AppError(
+            "rows-differ",
+            ExitCode.invalidInput,
+            `what was restored has not the rows of the manifest, in ${differences.length} tables`,
+            {
+              hint: "Take an older backup; the database that was there is what it was.",
+              details: shown,
+              data: { differences },
+            },
+          );
+        }
+        // Without statistics the first hours after a restore are slow.
+        await session.client.query("ANALYZE");
+        return { tables: found.length, rows: found.reduce((sum, one) => sum + one.rows, 0) };
+      },
+    );
+  }
+}
+
+function withRoleHint(error: unknown): unknown {
+  const [, role] =
+    error instanceof AppError ? (/role "(.*)" does not exist/.exec(error.message) ?? []) : [];
+  if (role === undefined || !(error instanceof AppError)) return error;
+  return new AppError(error.code, error.exitCode, error.message, {
+    hint: `The dump gives objects to the role "${role}", and this server has none of that name. CREATE ROLE "${role.replaceAll('"', '""')}", then run the command again.`,
+    details: error.details,
+    data: error.data,
+    cause: error.cause,
+  });
+}

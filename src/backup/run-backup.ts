@@ -1,0 +1,54 @@
+import type { Journal } from "../journal/journal.ts";
+import { withJournal } from "../journal/journal.ts";
+import { databaseOfUrl } from "../postgres/maintenance-url.ts";
+import { type BackupRequest, type BackupResult, backUp } from "./backup.ts";
+import { withFolderLock } from "./folder-lock.ts";
+import { sweepInterrupted } from "./sweep-interrupted.ts";
+import { withTargetLock } from "./target-lock.ts";
+
+export interface RunBackupOptions extends BackupRequest {
+  /** Where the lock file and the journal lie: the local store's folder. */
+  readonly folder: string;
+  readonly journal: Journal;
+  readonly warn: (text: string) => void;
+}
+
+/**
+ * A backup from beginning to end: alone in its folder and on its database, after clearing up what
+ * runs that were killed have left, and written down in the journal.
+ *
+ * @param afterwards what is done with the locks still held, once the backup exists
+ * @throws {AppError} exit 5 when another run is at work; else what `backUp` throws
+ */
+export async function runBackup<T>(
+  options: RunBackupOptions,
+  afterwards: (result: BackupResult, database: string) => Promise<T>,
+): Promise<{ readonly result: BackupResult; readonly after: T }> {
+  const { connection, folder, journal, warn } = options;
+  const database = databaseOfUrl(connection.databaseUrl);
+  return await withFolderLock(folder, { operation: "backup", warn }, (inFolder) =>
+    withTargetLock(connection, database, "backup", async (onTarget) => {
+      const signal = AbortSignal.any([options.signal, inFolder.lost, onTarget.lost]);
+      await sweepInterrupted(options.stores, { database, journal, warn });
+      const result = await withJournal(
+        journal,
+        "backup",
+        { database },
+        warn,
+        () => backUp({ ...options, signal }),
+        (done) => ({ subject: done.id, details: outcomeOf(done) }),
+      );
+      return { result, after: await afterwards(result, database) };
+    }),
+  );
+}
+
+function outcomeOf({ manifest, stored, failed, warnings }: BackupResult) {
+  return {
+    bytes: manifest.parts.reduce((sum, part) => sum + part.bytes, 0),
+    rawBytes: manifest.parts.reduce((sum, part) => sum + part.rawBytes, 0),
+    stored,
+    failed: failed.map(({ place, error }) => ({ place, error: error.message })),
+    warnings: warnings.length,
+  };
+}

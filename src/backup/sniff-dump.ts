@@ -1,0 +1,51 @@
+import type { DumpFormat } from "./backup-name.ts";
+import { type DumpVersions, dumpVersions } from "./dump-marker.ts";
+
+export interface SniffedDump {
+  /** Undefined for what is no dump of PostgreSQL's. */
+  readonly format: DumpFormat | undefined;
+  /** As far as a plain dump tells in its first lines. */
+  readonly versions: DumpVersions;
+  /** All of the bytes, the ones that were looked at included. */
+  readonly bytes: AsyncGenerator<Uint8Array>;
+}
+
+const lookedAt = 4096;
+const tarMagicAt = 257;
+
+/** Tells the format of a dump by its first bytes, whatever its file is called. */
+export async function sniffDump(source: AsyncIterable<Uint8Array>): Promise<SniffedDump> {
+  const iterator = source[Symbol.asyncIterator]();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  while (size < lookedAt) {
+    const next = await iterator.next();
+    if (next.done === true) break;
+    chunks.push(next.value);
+    size += next.value.length;
+  }
+  const head = Buffer.concat(chunks).subarray(0, lookedAt);
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* chunks.splice(0);
+      for (;;) {
+        const next = await iterator.next();
+        if (next.done === true) return;
+        yield next.value;
+      }
+    } finally {
+      await iterator.return?.();
+    }
+  }
+  return {
+    format: formatOf(head),
+    versions: dumpVersions(head.toString("latin1")),
+    bytes: bytes(),
+  };
+}
+
+function formatOf(head: Buffer): DumpFormat | undefined {
+  if (head.subarray(0, 5).toString("latin1") === "PGDMP") return "custom";
+  if (head.subarray(tarMagicAt, tarMagicAt + 5).toString("latin1") === "ustar") return "directory";
+  return /^--\r?\n-- PostgreSQL database/.test(head.toString("latin1")) ? "plain" : undefined;
+}

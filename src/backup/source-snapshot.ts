@@ -1,0 +1,86 @@
+import { sql } from "kysely";
+import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
+import type { BackupManifest } from "./manifest.ts";
+
+/** One moment of the database, held open for everything that reads of it. */
+export interface SourceSnapshot {
+  readonly session: Session;
+  readonly database: string;
+  readonly createdAt: Date;
+  /** For `pg_dump --snapshot`; undefined on a standby, which cannot share one. */
+  readonly sharedAs: string | undefined;
+  readonly source: Omit<BackupManifest["source"], "pgDump">;
+  /** Tablespaces other than the default, whose tables will all lie in the default one. */
+  readonly tablespaces: readonly string[];
+}
+
+interface SourceRow {
+  now: string;
+  recovering: boolean;
+  lsn: string | null;
+  system_identifier: string | null;
+  bytes: string;
+  encoding: string;
+  /** The row of pg_database, whose columns differ between versions. */
+  database: {
+    readonly datcollate: string;
+    readonly datctype: string;
+    readonly datlocprovider?: string;
+    /** Until PostgreSQL 16. */
+    readonly daticulocale?: string | null;
+    readonly datlocale?: string | null;
+  };
+  tablespaces: readonly string[];
+}
+
+/** Opens the snapshot of a backup and keeps it while `use` runs. */
+export function withSourceSnapshot<T>(
+  connection: ConnectionOptions,
+  use: (snapshot: SourceSnapshot) => Promise<T>,
+): Promise<T> {
+  return withSession(connection, async (session) => {
+    await session.client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    await session.client.query("SET LOCAL search_path = pg_catalog");
+    const { rows } = await sql<SourceRow>`
+      SELECT to_char(now(), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS now,
+             pg_is_in_recovery() AS recovering,
+             CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_lsn()::text END AS lsn,
+             CASE WHEN has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
+                  THEN (SELECT system_identifier::text FROM pg_control_system()) END
+               AS system_identifier,
+             pg_database_size(d.oid) AS bytes,
+             pg_encoding_to_char(d.encoding)::text AS encoding,
+             to_json(d) AS database,
+             ARRAY(SELECT DISTINCT t.spcname::text FROM pg_class c
+                     JOIN pg_tablespace t ON t.oid = c.reltablespace
+                    WHERE t.spcname NOT IN ('pg_default', 'pg_global') ORDER BY 1) AS tablespaces
+        FROM pg_database d WHERE d.datname = current_database()`.execute(session.db);
+    const [row] = rows;
+    if (row === undefined) throw new Error("the server told nothing about its database");
+    return await use({
+      session,
+      database: session.database,
+      createdAt: new Date(row.now),
+      sharedAs: row.recovering ? undefined : await shareSnapshot(session),
+      source: {
+        server: session.serverVersion,
+        systemIdentifier: row.system_identifier,
+        snapshotLsn: row.lsn,
+        databaseBytes: Number(row.bytes),
+        locale: {
+          encoding: row.encoding,
+          collate: row.database.datcollate,
+          ctype: row.database.datctype,
+          provider: row.database.datlocprovider ?? "c",
+          locale: row.database.datlocale ?? row.database.daticulocale ?? null,
+        },
+      },
+      tablespaces: row.tablespaces,
+    });
+  });
+}
+
+async function shareSnapshot(session: Session): Promise<string | undefined> {
+  const { rows } = await sql<{ id: string }>`SELECT pg_export_snapshot() AS id`.execute(session.db);
+  return rows[0]?.id;
+}

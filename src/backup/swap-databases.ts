@@ -1,0 +1,134 @@
+import { sql } from "kysely";
+import { AppError, ExitCode } from "../errors.ts";
+import { databaseError } from "../postgres/database-errors.ts";
+import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
+import { SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
+
+/** A session that is connected to a database. */
+export interface Client {
+  readonly pid: number;
+  /** Application, user and address, as far as they are known. */
+  readonly description: string;
+}
+
+const attempts = 5;
+const lookAgainMs = 100;
+
+export async function databaseExists(admin: Session, name: string): Promise<boolean> {
+  const { rows } = await sql`SELECT FROM pg_catalog.pg_database WHERE datname = ${name}`.execute(
+    admin.db,
+  );
+  return rows.length > 0;
+}
+
+/** Who else is connected to a database; workers of the server itself leave when asked to. */
+export async function clientsOf(admin: Session, database: string): Promise<readonly Client[]> {
+  const { rows } = await sql<Client>`
+    SELECT pid, concat_ws(', ', nullif(application_name, ''), 'user ' || usename,
+                          'from ' || coalesce(client_addr::text, 'this host')) AS description
+      FROM pg_catalog.pg_stat_activity
+     WHERE datname = ${database} AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+     ORDER BY pid`.execute(admin.db);
+  return rows;
+}
+
+/** @throws {AppError} exit 4, naming who is connected */
+export function refuseClients(database: string, clients: readonly Client[]): void {
+  if (clients.length === 0) return;
+  throw new AppError(
+    "clients-connected",
+    ExitCode.refused,
+    `${clients.length} client${clients.length === 1 ? " is" : "s are"} connected to database "${database}"`,
+    {
+      hint: "Stop the control plane first (docker compose stop control-plane), or end the connections with --disconnect.",
+      details: clients.map((client) => `process ${client.pid}: ${client.description}`),
+      data: { clients },
+    },
+  );
+}
+
+export interface Swap {
+  /** The name that the restored database gets. */
+  readonly name: string;
+  /** What it is called until then. */
+  readonly restored: string;
+  /** What the database of that name is called afterwards; undefined when there is none. */
+  readonly kept: string | undefined;
+  /** Ends the connections of others; without it they are a reason to refuse. */
+  readonly disconnect: boolean;
+}
+
+/**
+ * Gives a restored database its name, and the one that had it another, in one transaction: whenever
+ * we are killed, the name belongs to a whole database.
+ *
+ * A rename waits a few seconds for the sessions of the database to leave while new ones wait for
+ * the rename; so sessions are ended while it waits, and nobody slips in between.
+ *
+ * @throws {AppError} exit 4 when clients are connected and may not be disconnected
+ */
+export async function swapDatabases(
+  admin: Session,
+  connection: ConnectionOptions,
+  swap: Swap,
+): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    if (swap.kept !== undefined && !swap.disconnect) {
+      refuseClients(swap.name, await clientsOf(admin, swap.name));
+    }
+    try {
+      await (swap.disconnect && swap.kept !== undefined
+        ? endingClients(connection, swap.name, () => rename(admin, swap))
+        : rename(admin, swap));
+      return;
+    } catch (error) {
+      if (sqlStateOf(error) !== SqlState.objectInUse || attempt === attempts) {
+        throw databaseError(error);
+      }
+    }
+  }
+}
+
+async function rename(admin: Session, swap: Swap): Promise<void> {
+  await admin.client.query("BEGIN");
+  try {
+    if (swap.kept !== undefined) {
+      await sql`ALTER DATABASE ${sql.id(swap.name)} RENAME TO ${sql.id(swap.kept)}`.execute(
+        admin.db,
+      );
+    }
+    await sql`ALTER DATABASE ${sql.id(swap.restored)} RENAME TO ${sql.id(swap.name)}`.execute(
+      admin.db,
+    );
+    await admin.client.query("COMMIT");
+  } catch (error) {
+    await admin.client.query("ROLLBACK").catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Ends the sessions of a database, again and again, while `work` is under way. */
+async function endingClients<T>(
+  connection: ConnectionOptions,
+  database: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  return await withSession(connection, async (other) => {
+    let working = true;
+    const done = work().finally(() => {
+      working = false;
+    });
+    done.catch(() => undefined); // it is awaited below
+    while (working) {
+      await endClients(other, database);
+      await new Promise((resolve) => setTimeout(resolve, lookAgainMs));
+    }
+    return await done;
+  });
+}
+
+/** Ends everybody else's sessions of a database; they may come back. */
+export async function endClients(admin: Session, database: string): Promise<void> {
+  await sql`SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+             WHERE datname = ${database} AND pid <> pg_backend_pid()`.execute(admin.db);
+}

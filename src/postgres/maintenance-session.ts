@@ -1,0 +1,33 @@
+import { AppError, ExitCode } from "../errors.ts";
+import { maintenanceDatabases, maintenanceUrl } from "./maintenance-url.ts";
+import { type ConnectionOptions, type Session, withSession } from "./session.ts";
+
+/**
+ * A session in a database of the same server that is not the one to be looked after: it can be
+ * renamed, or made, meanwhile.
+ *
+ * @param use also gets the URL of the database that the session is in
+ * @throws {AppError} exit 7 when no such database can be connected to
+ */
+export async function withMaintenanceSession<T>(
+  connection: ConnectionOptions,
+  database: string,
+  use: (session: Session, databaseUrl: string) => Promise<T>,
+): Promise<T> {
+  const candidates = maintenanceDatabases(database);
+  for (const [at, name] of candidates.entries()) {
+    const databaseUrl = maintenanceUrl(connection.databaseUrl, name);
+    let reached = false;
+    try {
+      return await withSession({ ...connection, databaseUrl }, (session) => {
+        reached = true;
+        return use(session, databaseUrl);
+      });
+    } catch (error) {
+      // Dropped or closed to this role: the other one may not be.
+      const closed = error instanceof AppError && error.exitCode === ExitCode.database;
+      if (reached || !closed || at === candidates.length - 1) throw error;
+    }
+  }
+  throw new Error("there is no candidate for the maintenance database");
+}

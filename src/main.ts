@@ -10,8 +10,10 @@ const lastWordsMs = 500;
 
 const argv = process.argv.slice(2);
 const urls = argv.flatMap((argument) => argument.match(urlPattern) ?? []);
+// The options that give a secret; `-k` of some commands are days, which does no harm here.
+const secretOption = /^(--database-?url|--key(=|$)|-[a-z]*k)/i;
 // Replaces our command line in /proc, before anything that takes time.
-if (urls.length > 0 || argv.some((argument) => /^--database-?url/i.test(argument))) {
+if (urls.length > 0 || argv.some((argument) => secretOption.test(argument))) {
   process.title = "pgtenant";
 }
 
@@ -21,10 +23,11 @@ else await run();
 
 async function run(): Promise<void> {
   const { AppError, ExitCode } = await import("./errors.ts");
-  const { secretsOfUrl } = await import("./config/secrets.ts");
+  const { keysOnCommandLine, secretsOfUrl, writtenForms } = await import("./config/secrets.ts");
   const { Output } = await import("./cli/output.ts");
   const output = new Output(argv.includes("--json"), argv.includes("--quiet"));
   output.hide(urls.flatMap(secretsOfUrl));
+  output.hide(keysOnCommandLine(argv).flatMap((key) => writtenForms(key)));
   const stop = new AbortController();
   const interruption = { meaning: "nothing was written" };
   let deadline: NodeJS.Timeout | undefined;

@@ -1,3 +1,4 @@
+import type { DecryptionKeys } from "./encryption.ts";
 import type { BundleHeader } from "./format.ts";
 import { readBundle } from "./reader.ts";
 
@@ -22,13 +23,14 @@ export interface InspectedBundle {
 /**
  * Reads a bundle through: its frame, counts and hashes are checked, its rows are not looked into.
  *
- * @throws {AppError} exit 3 when it is not complete and unchanged, 6 when it is encrypted
+ * @throws {AppError} exit 3 when it is not complete and unchanged, 6 when it is encrypted and no key fits
  */
 export async function inspectBundle(
   source: AsyncIterable<Uint8Array>,
   options: {
     readonly name: string;
     readonly maxRowBytes: number;
+    readonly keys?: DecryptionKeys;
     readonly onRows?: (table: string, rows: number) => void;
   },
 ): Promise<InspectedBundle> {

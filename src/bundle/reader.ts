@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { AppError, ExitCode } from "../errors.ts";
+import type { DecryptionKeys } from "./encryption.ts";
 import {
   type BundleHeader,
   type BundleTable,
@@ -37,6 +38,8 @@ export interface ReadOptions {
   /** How messages call the bundle. */
   readonly name: string;
   readonly maxRowBytes?: number;
+  /** What may open a bundle that is encrypted. */
+  readonly keys?: DecryptionKeys | undefined;
 }
 
 /**
@@ -45,7 +48,8 @@ export interface ReadOptions {
  * their hash is known, so nothing may be done with them that cannot be taken back until the
  * trailer has come. The rows themselves are not looked into.
  *
- * @throws {AppError} exit 3 with the place, for any bundle that is not complete and unchanged
+ * @throws {AppError} exit 3 with the place, for any bundle that is not complete and unchanged; 6
+ *   when it is encrypted and no key fits
  */
 export async function* readBundle(
   source: AsyncIterable<Uint8Array>,
@@ -53,7 +57,7 @@ export async function* readBundle(
 ): AsyncGenerator<BundlePart> {
   const maxRowBytes = options.maxRowBytes ?? defaultMaxRowBytes;
   const { layout, tokens } = await tokenize(
-    withoutLayers(source, options.name),
+    withoutLayers(source, options.name, options.keys),
     options.name,
     maxRowBytes,
   );

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { AppError } from "../errors.ts";
+import type { DecryptionKeys } from "./encryption.ts";
 import { type Finding, FindingList, type FurtherFindings } from "./findings.ts";
 import type { BundleHeader, BundleTable, JsonSchema } from "./format.ts";
 import { readBundle } from "./reader.ts";
@@ -19,6 +20,7 @@ export interface VerifyOptions {
   /** How messages call the bundle. */
   readonly name: string;
   readonly maxRowBytes: number;
+  readonly keys?: DecryptionKeys;
   readonly onRows?: (table: string, rows: number) => void;
 }
 
@@ -41,7 +43,7 @@ export interface VerifiedBundle {
  * one batch of rows, and about 20 bytes for each key that is referred to.
  *
  * @throws {AppError} exit 3 when the bundle is not complete and unchanged, so that nothing in it
- *   can be relied on; 6 when it is encrypted
+ *   can be relied on; 6 when it is encrypted and no key fits
  */
 export async function verifyBundle(
   source: AsyncIterable<Uint8Array>,

@@ -4,10 +4,16 @@ import type { BundleLayout } from "../bundle/writer.ts";
 import { ExitCode } from "../errors.ts";
 import type { Destination, ExportRequest } from "../tenant/export-tenants.ts";
 import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
+import {
+  type EncryptArguments,
+  encryptionOf,
+  repeatableRecipients,
+  withEncryptOptions,
+} from "./key-options.ts";
 import { connectionOf, maxRowSizeOption, parseRowSize, schemaOptionsOf, usage } from "./options.ts";
 import { errorDocument } from "./report-error.ts";
 
-interface ExportArguments extends GlobalArguments {
+interface ExportArguments extends GlobalArguments, EncryptArguments {
   tenant?: string | undefined;
   all: boolean;
   output?: string | undefined;
@@ -22,32 +28,34 @@ export const exportCommand = defineCommand<ExportArguments>({
   usage: "export [tenant]",
   summary: "write a tenant into a bundle",
   options: (yargs) =>
-    yargs
-      .positional("tenant", { type: "string", describe: "the tenant's id or slug" })
-      .option("all", {
-        type: "boolean",
-        default: false,
-        describe: "every tenant, one bundle each, all from one snapshot",
-      })
-      .option("output", {
-        alias: "o",
-        type: "string",
-        requiresArg: true,
-        describe: "a file, a folder, or - for the standard output",
-        defaultDescription: "a dated file in BACKUP_DIR/tenants/SLUG",
-      })
-      .option("format", {
-        choices: ["jsonl", "json"] as const,
-        requiresArg: true,
-        describe: "JSON Lines, or one JSON document",
-        defaultDescription: "by the name after -o, else jsonl",
-      })
-      .option("compress", {
-        choices: ["zstd", "gzip", "none"] as const,
-        requiresArg: true,
-        describe: "how the bundle is compressed",
-        defaultDescription: "by the name after -o, else zstd; none for -o -",
-      })
+    withEncryptOptions(
+      yargs
+        .positional("tenant", { type: "string", describe: "the tenant's id or slug" })
+        .option("all", {
+          type: "boolean",
+          default: false,
+          describe: "every tenant, one bundle each, all from one snapshot",
+        })
+        .option("output", {
+          alias: "o",
+          type: "string",
+          requiresArg: true,
+          describe: "a file, a folder, or - for the standard output",
+          defaultDescription: "a dated file in BACKUP_DIR/tenants/SLUG",
+        })
+        .option("format", {
+          choices: ["jsonl", "json"] as const,
+          requiresArg: true,
+          describe: "JSON Lines, or one JSON document",
+          defaultDescription: "by the name after -o, else jsonl",
+        })
+        .option("compress", {
+          choices: ["zstd", "gzip", "none"] as const,
+          requiresArg: true,
+          describe: "how the bundle is compressed",
+          defaultDescription: "by the name after -o, else zstd; none for -o -",
+        }),
+    )
       .option("overwrite", {
         type: "boolean",
         default: false,
@@ -62,10 +70,18 @@ export const exportCommand = defineCommand<ExportArguments>({
   examples: [
     ["pgtenant export acme", "into a dated file below BACKUP_DIR"],
     ["pgtenant export acme -o acme.jsonl.zst", "into this file"],
+    ["pgtenant export acme --recipient age1…", "for the owner of this key only"],
     ["pgtenant export acme -o - | ssh host 'cat > acme.jsonl'", "into a pipe"],
     ["pgtenant export --all -o bundles/", "every tenant, into a folder"],
   ],
-  exitCodes: [ExitCode.invalidInput, ExitCode.refused, ExitCode.database, ExitCode.storage],
+  exitCodes: [
+    ExitCode.invalidInput,
+    ExitCode.refused,
+    ExitCode.key,
+    ExitCode.database,
+    ExitCode.storage,
+  ],
+  repeatable: repeatableRecipients,
   run: (args, context) => (args.all ? exportAll(args, context) : exportOne(args, context)),
 });
 
@@ -141,7 +157,6 @@ async function exportAll(args: Arguments, context: Context): Promise<ExitCode> {
 async function requestOf(args: Arguments, context: Context, what: string): Promise<ExportRequest> {
   const { layersOfName } = await import("../bundle/file-name.ts");
   const { config, output, signal, interruption } = context;
-  refuseBeingPlain(config.backup.encrypt);
   const destination = destinationOf(args, config.backup.directory);
   const toStdout = destination.kind === "stdout";
   if (toStdout) output.leaveStdoutToBundle();
@@ -153,13 +168,26 @@ async function requestOf(args: Arguments, context: Context, what: string): Promi
   const named =
     destination.kind === "file"
       ? layersOfName(destination.path)
-      : { layout: undefined, compression: toStdout ? ("none" as const) : undefined };
+      : {
+          layout: undefined,
+          compression: toStdout ? ("none" as const) : undefined,
+          encryption: undefined,
+        };
   const compression = args.compress ?? named.compression ?? "zstd";
   const layout = args.format ?? named.layout ?? "jsonl";
+  // A name that promises encryption is as good as a flag.
+  const asked = args.encrypt ?? (named.encryption === "age" ? true : undefined);
+  const chosen = await encryptionOf({ ...args, encrypt: asked }, config, "bundle");
+  const { encryption } = chosen;
+  for (const warning of chosen.warnings) output.warn(warning);
   if (destination.kind === "file" && named.layout !== undefined) {
-    if (layout !== named.layout || compression !== named.compression) {
+    if (
+      layout !== named.layout ||
+      compression !== named.compression ||
+      encryption.method !== named.encryption
+    ) {
       output.warn(
-        `the name "${destination.path}" does not say what the file is: ${layout}, compressed with ${compression}`,
+        `the name "${destination.path}" does not say what the file is: ${layout}, compressed with ${compression}${encryption.method === "none" ? "" : ", encrypted with age"}`,
       );
     }
   }
@@ -169,6 +197,7 @@ async function requestOf(args: Arguments, context: Context, what: string): Promi
     destination,
     layout,
     compression,
+    encryption,
     overwrite: args.overwrite,
     validate: !args.noValidate,
     maxRowBytes: parseRowSize(args.maxRowSize),
@@ -192,13 +221,4 @@ function destinationOf(args: Arguments, backupFolder: string): Destination {
   }
   if (path === "-") return { kind: "stdout" };
   return args.all ? { kind: "folder", path, perTenant: false } : { kind: "file", path };
-}
-
-/** Who has turned encryption on must not get a readable file without a word. */
-function refuseBeingPlain(encrypt: boolean): void {
-  if (!encrypt) return;
-  throw usage(
-    "BACKUP_ENCRYPT is on, and bundles are not encrypted yet",
-    "Encrypt on the way: BACKUP_ENCRYPT=false pgtenant export TENANT -o - | age -r RECIPIENT -o FILE.jsonl.age",
-  );
 }

@@ -7,6 +7,7 @@ import type {
   ImportResult,
 } from "../tenant/import-types.ts";
 import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
+import { type KeyArguments, keysOf, repeatableKeys, withKeyOptions } from "./key-options.ts";
 import {
   bundleArgument,
   connectionOf,
@@ -17,7 +18,7 @@ import {
 } from "./options.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 
-interface ImportArguments extends GlobalArguments {
+interface ImportArguments extends GlobalArguments, KeyArguments {
   bundle: string;
   mode: ImportMode;
   "dry-run": boolean;
@@ -35,46 +36,47 @@ export const importCommand = defineCommand<ImportArguments>({
   usage: "import <bundle>",
   summary: "put a bundle's rows back, in one transaction",
   options: (yargs) =>
-    yargs
-      .positional("bundle", bundleArgument)
-      .option("mode", {
-        choices: ["missing", "overwrite", "replace"] as const,
-        default: "missing" as const,
-        requiresArg: true,
-        describe:
-          "insert what is absent; also set rows that differ; also delete rows the bundle lacks",
-      })
-      .option("dry-run", {
-        type: "boolean",
-        default: false,
-        describe: "show the plan and change nothing",
-      })
-      .option("yes", {
-        type: "boolean",
-        default: false,
-        describe: "confirm that rows are altered or deleted",
-      })
-      .option("set", {
-        type: "string",
-        requiresArg: true,
-        describe: "table.column=value for a column that needs a value and has none (repeatable)",
-      })
-      .option("leave-out", {
-        type: "string",
-        requiresArg: true,
-        describe: "a table or table.column that the target lacks and may lose (repeatable)",
-      })
-      .option("disable-triggers", {
-        type: "boolean",
-        default: false,
-        describe: "keep user triggers from altering the rows",
-      })
-      .option("keep-in-flight", {
-        type: "boolean",
-        default: false,
-        describe: "restore work that was in flight as it was",
-      })
-      .option("max-row-size", maxRowSizeOption),
+    withKeyOptions(
+      yargs
+        .positional("bundle", bundleArgument)
+        .option("mode", {
+          choices: ["missing", "overwrite", "replace"] as const,
+          default: "missing" as const,
+          requiresArg: true,
+          describe:
+            "insert what is absent; also set rows that differ; also delete rows the bundle lacks",
+        })
+        .option("dry-run", {
+          type: "boolean",
+          default: false,
+          describe: "show the plan and change nothing",
+        })
+        .option("yes", {
+          type: "boolean",
+          default: false,
+          describe: "confirm that rows are altered or deleted",
+        })
+        .option("set", {
+          type: "string",
+          requiresArg: true,
+          describe: "table.column=value for a column that needs a value and has none (repeatable)",
+        })
+        .option("leave-out", {
+          type: "string",
+          requiresArg: true,
+          describe: "a table or table.column that the target lacks and may lose (repeatable)",
+        })
+        .option("disable-triggers", {
+          type: "boolean",
+          default: false,
+          describe: "keep user triggers from altering the rows",
+        })
+        .option("keep-in-flight", {
+          type: "boolean",
+          default: false,
+          describe: "restore work that was in flight as it was",
+        }),
+    ).option("max-row-size", maxRowSizeOption),
   examples: [
     ["pgtenant import acme.jsonl.zst --dry-run", "show what would change"],
     ["pgtenant import acme.jsonl.zst", "insert the rows that are missing"],
@@ -87,7 +89,7 @@ export const importCommand = defineCommand<ImportArguments>({
     ExitCode.key,
     ExitCode.database,
   ],
-  repeatable: ["set", "leave-out", "leaveOut"],
+  repeatable: ["set", "leave-out", "leaveOut", ...repeatableKeys],
   async run(args, context) {
     keepHeapSmall();
     const { openInput } = await import("../storage/input.ts");
@@ -99,10 +101,12 @@ export const importCommand = defineCommand<ImportArguments>({
     const progress = await context.progress("importing");
     let plan: ImportPlan | undefined;
     const given = importOptions(args);
+    const keys = await keysOf(args, context);
     const input = await openInput(args.bundle, context.signal);
     if (input.shareRead !== undefined) progress.follow(input.shareRead);
     const options: ImportOptions = {
       ...given,
+      keys,
       name: input.name,
       progress,
       onPlan: (made) => {
@@ -131,7 +135,7 @@ export const importCommand = defineCommand<ImportArguments>({
 const whileApplying =
   "nothing was written, unless the transaction was already being committed; run the same command again, it changes nothing twice";
 
-function importOptions(args: Arguments): Omit<ImportOptions, "name" | "progress"> {
+function importOptions(args: Arguments): Omit<ImportOptions, "name" | "keys" | "progress"> {
   return {
     mode: args.mode,
     dryRun: args.dryRun,
@@ -152,6 +156,10 @@ function flagsOf(args: Arguments): readonly string[] {
     ...several("--set", args.set),
     ...several("--leave-out", args.leaveOut),
     ...several("--profile", args.profile),
+    ...several("--key-file", args.keyFile),
+    ...several("--identity", args.identity),
+    // Its value is for no terminal.
+    ...(args.key === undefined ? [] : ["--key", "KEY"]),
     ...(args.disableTriggers ? ["--disable-triggers"] : []),
     ...(args.keepInFlight ? ["--keep-in-flight"] : []),
     ...(args.acceptUnclassified ? ["--accept-unclassified"] : []),

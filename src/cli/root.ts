@@ -17,6 +17,7 @@ import { exitCodesText } from "./exit-codes.ts";
 import { exportCommand } from "./export.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
+import { keygenCommand } from "./keygen.ts";
 import { globalOptions, usage } from "./options.ts";
 import { tenantsCommand } from "./tenants.ts";
 import { usageMessage } from "./usage-messages.ts";
@@ -29,6 +30,7 @@ const commands: readonly Command[] = [
   verifyCommand,
   importCommand,
   doctorCommand,
+  keygenCommand,
   demoCommand,
 ];
 
@@ -124,9 +126,9 @@ async function withContext(
     return await run({
       ...surroundings,
       config,
-      progress: async (doing) => {
+      progress: async (doing, unit) => {
         const { openProgress } = await import("./progress.ts");
-        const listener = await openProgress(output, doing);
+        const listener = await openProgress(output, doing, unit);
         listeners.push(listener);
         return listener;
       },

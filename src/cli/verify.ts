@@ -1,9 +1,10 @@
 import { AppError, ExitCode } from "../errors.ts";
 import { defineCommand, type GlobalArguments } from "./command.ts";
+import { type KeyArguments, keysOf, repeatableKeys, withKeyOptions } from "./key-options.ts";
 import { bundleArgument, maxRowSizeOption, parseRowSize } from "./options.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 
-interface VerifyArguments extends GlobalArguments {
+interface VerifyArguments extends GlobalArguments, KeyArguments {
   file: string;
   "max-row-size": string;
 }
@@ -12,12 +13,16 @@ export const verifyCommand = defineCommand<VerifyArguments>({
   usage: "verify <file>",
   summary: "check every byte, row, reference and chain link of a bundle; no database is needed",
   options: (yargs) =>
-    yargs.positional("file", bundleArgument).option("max-row-size", maxRowSizeOption),
+    withKeyOptions(yargs.positional("file", bundleArgument)).option(
+      "max-row-size",
+      maxRowSizeOption,
+    ),
   examples: [
     ["pgtenant verify acme.jsonl.zst", "is this copy whole and consistent?"],
     ["pgtenant export acme -o - | pgtenant verify -", "check what an export writes"],
   ],
   exitCodes: [ExitCode.invalidInput, ExitCode.key],
+  repeatable: repeatableKeys,
   async run(args, context) {
     keepHeapSmall();
     const { openInput } = await import("../storage/input.ts");
@@ -28,12 +33,14 @@ export const verifyCommand = defineCommand<VerifyArguments>({
     const { output } = context;
     const started = performance.now();
     const maxRowBytes = parseRowSize(args.maxRowSize);
+    const keys = await keysOf(args, context);
     const input = await openInput(args.file, context.signal);
     const progress = await context.progress("verifying");
     if (input.shareRead !== undefined) progress.follow(input.shareRead);
     const found = await verifyBundle(input.bytes, {
       name: input.name,
       maxRowBytes,
+      keys,
       onRows: (table, rows) => progress.advance(table, rows),
     });
     progress.stop();

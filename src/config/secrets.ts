@@ -34,6 +34,22 @@ export function writtenForms(secret: string, ...others: readonly string[]): read
   return [...new Set(forms)].filter((form) => form !== "").sort((a, b) => b.length - a.length);
 }
 
+/** Commands whose `-k` is a number of days. */
+const daysByK = new Set(["backup", "prune"]);
+
+/** The values of `-k` and `--key`, before a command line is parsed and its errors are shown. */
+export function keysOnCommandLine(argv: readonly string[]): readonly string[] {
+  const command = argv.find((word) => !word.startsWith("-"));
+  if (command !== undefined && daysByK.has(command)) return [];
+  return argv.flatMap((word, index) => {
+    // The letters before it are those options that take no value.
+    const [, long, short] = /^(?:--key(?:=(.*))?|-[fhv]*k=?(.*))$/s.exec(word) ?? [];
+    if (long === undefined && short === undefined && word !== "--key") return [];
+    const value = (long ?? short) || argv[index + 1];
+    return value === undefined || value === "" ? [] : [value];
+  });
+}
+
 /**
  * Replaces secrets, and the password of anything that looks like a URL, by `***`; but not the
  * word "password" of our own examples.

@@ -103,6 +103,7 @@ async function roundTrip(
       destination: { kind: "file", path: file },
       layout: "jsonl",
       compression: "zstd",
+      encryption: { method: "none" },
       overwrite: false,
       validate: true,
       maxRowBytes: defaultMaxRowBytes,

@@ -2,12 +2,11 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { sql } from "kysely";
 import type { TenantIdentity } from "../bundle/format.ts";
-import type { Compression } from "../bundle/layers.ts";
-import type { BundleLayout } from "../bundle/writer.ts";
 import { AppError } from "../errors.ts";
 import { databaseError } from "../postgres/database-errors.ts";
 import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
 import {
+  type BundleForm,
   defaultOutputName,
   type ExportOptions,
   type ExportResult,
@@ -165,10 +164,9 @@ function datedPath(
   perTenant: boolean,
   tenant: TenantIdentity,
   snapshot: Snapshot,
-  format: { readonly layout: BundleLayout; readonly compression: Compression },
+  form: BundleForm,
 ): string {
-  const { createdAt } = snapshot;
-  const name = defaultOutputName(tenant, createdAt, format.layout, format.compression);
+  const name = defaultOutputName(tenant, snapshot.createdAt, form);
   return perTenant ? join(folder, name.folder, name.file) : join(folder, name.file);
 }
 

@@ -1,4 +1,6 @@
 import { type RawBuilder, sql } from "kysely";
+import { encode } from "../bundle/encode.ts";
+import { type Encryption, encryptionSuffix } from "../bundle/encryption.ts";
 import type {
   BundleHeader,
   BundleTable,
@@ -6,7 +8,7 @@ import type {
   TableEnd,
   TenantIdentity,
 } from "../bundle/format.ts";
-import { type Compression, compressionSuffix, compressor } from "../bundle/layers.ts";
+import { type Compression, compressionSuffix } from "../bundle/layers.ts";
 import { bundleColumns, rowSchemaOf } from "../bundle/row-schema.ts";
 import { type BundleLayout, type BundleSection, writeBundle } from "../bundle/writer.ts";
 import { type Column, type ForeignKey, storedColumns, type Table } from "../catalog/catalog.ts";
@@ -20,11 +22,16 @@ import { toolVersion } from "../version.ts";
 import { refuseForeignReferences } from "./boundary.ts";
 import type { OpenSchema } from "./open-schema.ts";
 
-export interface ExportOptions {
-  /** A path, or `-` for the standard output. */
-  readonly output: string;
+/** What a bundle's name tells of it. */
+export interface BundleForm {
   readonly layout: BundleLayout;
   readonly compression: Compression;
+  readonly encryption: Encryption;
+}
+
+export interface ExportOptions extends BundleForm {
+  /** A path, or `-` for the standard output. */
+  readonly output: string;
   readonly overwrite: boolean;
   readonly validate: boolean;
   readonly maxRowBytes: number;
@@ -35,8 +42,9 @@ export interface ExportOptions {
 export interface ExportResult {
   readonly tenant: TenantIdentity;
   readonly output: string;
-  /** As stored, after compression. */
+  /** As stored, after compression and encryption. */
   readonly bytes: number;
+  readonly encryption: Encryption["method"];
   readonly rows: number;
   readonly tables: readonly TableEnd[];
   readonly leftOut: readonly LeftOut[];
@@ -100,17 +108,18 @@ export async function exportTenant(
     onRows: (table, rows) => options.progress.advance(table, rows),
     onEnd: (end) => ends.push(end),
   });
-  const stage = compressor(options.compression);
-  const target = { stages: stage === undefined ? [] : [stage], signal: options.signal };
+  const stored = encode(bytes, options);
+  const target = { stages: [], signal: options.signal };
   const written =
     options.output === "-"
-      ? await writeToStdout(bytes, target)
-      : await writeWholeFile(options.output, bytes, { ...target, overwrite: options.overwrite });
+      ? await writeToStdout(stored, target)
+      : await writeWholeFile(options.output, stored, { ...target, overwrite: options.overwrite });
   options.progress.stop();
   return {
     tenant,
     output: options.output,
     bytes: written.bytes,
+    encryption: options.encryption.method,
     rows: ends.reduce((sum, end) => sum + end.rows, 0),
     tables: ends,
     leftOut: header.leftOut,
@@ -120,18 +129,17 @@ export async function exportTenant(
   };
 }
 
-/** `tenant_acme_20240101_120000.jsonl.zst`, in the tenant's folder below the backup folder. */
+/** `tenant_acme_20240101_120000.jsonl.zst[.age]`, in the tenant's folder below the backup folder. */
 export function defaultOutputName(
   tenant: TenantIdentity,
   createdAt: string,
-  layout: BundleLayout,
-  compression: Compression,
+  { layout, compression, encryption }: BundleForm,
 ): { readonly folder: string; readonly file: string } {
   const slug = (tenant.slug ?? tenant.id).replace(/[^A-Za-z0-9._-]/g, "_").replace(/^\.+/, "_");
   const time = createdAt.slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "_");
   return {
     folder: slug,
-    file: `tenant_${slug}_${time}.${layout}${compressionSuffix[compression]}`,
+    file: `tenant_${slug}_${time}.${layout}${compressionSuffix[compression]}${encryptionSuffix[encryption.method]}`,
   };
 }
 

@@ -1,3 +1,4 @@
+import type { DecryptionKeys } from "../bundle/encryption.ts";
 import type { LeftOut, TenantIdentity } from "../bundle/format.ts";
 import type { ProgressListener } from "../progress.ts";
 
@@ -21,6 +22,8 @@ export interface ImportOptions {
   readonly leaveOut: readonly string[];
   readonly disableTriggers: boolean;
   readonly maxRowBytes: number;
+  /** What may open a bundle that is encrypted. */
+  readonly keys?: DecryptionKeys;
   readonly progress: ProgressListener;
   /** Called when the bundle is staged and the plan is known, before it is applied. */
   readonly onPlan?: (plan: ImportPlan) => void;

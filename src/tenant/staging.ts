@@ -115,7 +115,11 @@ export async function openBundle(
   source: AsyncIterable<Uint8Array>,
   options: ImportOptions,
 ): Promise<{ header: BundleHeader; parts: AsyncGenerator<BundlePart> }> {
-  const parts = readBundle(source, { name: options.name, maxRowBytes: options.maxRowBytes });
+  const parts = readBundle(source, {
+    name: options.name,
+    maxRowBytes: options.maxRowBytes,
+    keys: options.keys,
+  });
   const first = await parts.next();
   if (first.done === true || first.value.kind !== "header") {
     throw new AppError(

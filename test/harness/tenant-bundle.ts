@@ -50,7 +50,7 @@ export interface ExportedBundle {
 }
 
 export type ExportChoice = Partial<
-  Pick<ExportOptions, "layout" | "compression" | "validate" | "maxRowBytes">
+  Pick<ExportOptions, "layout" | "compression" | "encryption" | "validate" | "maxRowBytes">
 > &
   Partial<SchemaOptions>;
 
@@ -70,6 +70,7 @@ export async function exportBundle(
           output,
           layout: "jsonl",
           compression: "none",
+          encryption: { method: "none" },
           overwrite: false,
           validate: true,
           maxRowBytes: defaultMaxRowBytes,

@@ -9,7 +9,7 @@ export function exportText(result: ExportResult): string {
   const lines = [
     `exported tenant "${result.tenant.slug ?? result.tenant.id}": ${counted(result.rows, "row")} of ` +
       `${counted(result.tables.length, "table")} in ${duration(result.seconds)} (${rate(result.rows, result.seconds)})`,
-    `  to ${target} (${size(result.bytes)}${result.validated ? "" : "; rows not validated"})`,
+    `  to ${target} (${size(result.bytes)}${result.encryption === "none" ? "" : `; encrypted with ${result.encryption}`}${result.validated ? "" : "; rows not validated"})`,
     ...leftOutLines(result.leftOut, "  "),
   ];
   return lines.join("\n");

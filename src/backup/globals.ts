@@ -129,7 +129,7 @@ export function readStatement(statement: SqlStatement, grantor: string | undefin
     return { what: "tablespace", name };
   }
   if (begins("alter", "role")) return readAlterRole(statement, name);
-  if (begins("alter", "database")) return readAlterDatabase(statement, name);
+  if (begins("alter", "database")) return readAlterDatabase(statement);
   if (begins("comment", "on") || begins("security", "label")) return readText(statement);
   if (begins("grant") || begins("revoke")) return readGrant(statement, grantor);
   if (begins("set", "session", "authorization")) {
@@ -160,7 +160,7 @@ function readAlterRole(statement: SqlStatement, role: string): Read {
   return unknownStatement(statement);
 }
 
-function readAlterDatabase(statement: SqlStatement, _name: string): Read {
+function readAlterDatabase(statement: SqlStatement): Read {
   const { tokens } = statement;
   const after = (...words: readonly string[]) => startsWith(tokens, 3, words);
   const about = (kind: DatabaseStatement["kind"], subject: string, role?: string) =>

@@ -40,7 +40,7 @@ export function splitStatements(sql: string): readonly SqlStatement[] {
     if (groups.space !== undefined) at += text.length;
     else if (sql.startsWith("/*", at)) at = endOfComment(sql, at);
     else if (text === "\\" && tokens.length === 0) at = endOfLine(sql, at);
-    else if (/^['"$]$/.test(text)) throw unfinished("a quote");
+    else if (/^['"$]$/.test(text) || isOpenEscape(sql, text, at)) throw unfinished("a quote");
     else {
       if (tokens.length === 0) begin = at;
       if (text === ";") {
@@ -71,6 +71,11 @@ function tokenOf(
     return { kind: "quoted", value: text.slice(1, -1).replaceAll('""', '"'), ...place };
   }
   return { kind: groups.string === undefined ? "other" : "string", value: text, ...place };
+}
+
+/** An `E` for which the string behind it has no end: by itself it would be a word. */
+function isOpenEscape(sql: string, text: string, at: number): boolean {
+  return /^e$/i.test(text) && sql[at + 1] === "'";
 }
 
 /** Comments may stand in comments. */

@@ -18,7 +18,7 @@ import {
   sidecarName,
 } from "./backup-name.ts";
 import { backupIds, newestGood, readCatalogue } from "./catalogue.ts";
-import { dumpDatabase, type ProgramContext, runToEnd } from "./dump.ts";
+import { dumpDatabase, type ProgramContext, type ProgramOptions, runToEnd } from "./dump.ts";
 import { dumpGlobals } from "./dump-globals.ts";
 import type { BackupManifest, BackupPart } from "./manifest.ts";
 import { newBackupId } from "./new-id.ts";
@@ -28,13 +28,6 @@ import { removeSidecar, writeManifest, writeSidecar } from "./sidecars.ts";
 import { type SourceSnapshot, withSourceSnapshot } from "./source-snapshot.ts";
 import { onTargets, storePart, type Target } from "./store-part.ts";
 import { countTableRows } from "./table-rows.ts";
-
-/** Where PostgreSQL's programs are looked for, and what they get of our environment. */
-export interface ProgramOptions {
-  readonly binDir: string | undefined;
-  readonly path: string | undefined;
-  readonly environment: Readonly<Record<string, string>>;
-}
 
 export interface BackupRequest {
   readonly connection: ConnectionOptions;

@@ -1,10 +1,10 @@
 import { createReadStream, createWriteStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import tar from "tar-stream";
 import { AppError, ExitCode } from "../errors.ts";
+import { readTar } from "./tar-reader.ts";
 
 /** pg_dump's directory format is flat, and its names are plain. */
 const plainName = /^[a-z0-9_][a-z0-9_.]*$/;
@@ -47,54 +47,21 @@ export async function unpackFolder(
   name: string,
   keep: (file: DumpFile) => boolean = () => true,
 ): Promise<readonly DumpFile[]> {
-  const extract = tar.extract();
   const files: DumpFile[] = [];
-  const input = Readable.from(withEnd(source, name), { objectMode: false });
-  input.on("error", (error) => extract.destroy(error));
-  input.pipe(extract);
-  try {
-    for await (const entry of extract) {
-      const file = { name: entry.header.name, bytes: entry.header.size ?? 0 };
-      if (entry.header.type !== "file" || !plainName.test(file.name)) {
-        throw noDump(name, `it holds "${file.name}", which pg_dump does not write`);
-      }
-      files.push(file);
-      if (!keep(file)) {
-        entry.resume();
-        continue;
-      }
-      await pipeline(
-        entry,
-        createWriteStream(join(folder, file.name), { mode: 0o600, flags: "wx" }),
-      );
+  for await (const entry of readTar(source, name)) {
+    if (entry.kind !== "file" || !plainName.test(entry.name)) {
+      throw noDump(name, `it holds "${entry.name}", which pg_dump does not write`);
     }
-  } catch (error) {
-    if (error instanceof AppError) throw error;
-    if (error instanceof Error && "code" in error && error.code !== undefined) throw error;
-    throw noDump(name, "it is no tar, or its end is missing");
-  } finally {
-    input.destroy();
+    const file = { name: entry.name, bytes: entry.bytes };
+    files.push(file);
+    if (!keep(file)) continue;
+    await pipeline(
+      entry.content,
+      createWriteStream(join(folder, file.name), { mode: 0o600, flags: "wx" }),
+    );
   }
   if (!files.some((file) => file.name === contents)) throw noDump(name, `"${contents}" is missing`);
   return files;
-}
-
-/** The reader takes a tar without its two empty blocks for whole; a cut between two files shows here. */
-async function* withEnd(
-  source: AsyncIterable<Uint8Array>,
-  name: string,
-): AsyncGenerator<Uint8Array> {
-  let tail: Buffer = Buffer.alloc(0);
-  for await (const chunk of source) {
-    tail =
-      chunk.length >= 1024
-        ? Buffer.from(chunk.subarray(-1024))
-        : Buffer.concat([tail, chunk]).subarray(-1024);
-    yield chunk;
-  }
-  if (tail.length < 1024 || tail.some((byte) => byte !== 0)) {
-    throw noDump(name, "its end is missing");
-  }
 }
 
 function noDump(name: string, why: string): AppError {

@@ -10,6 +10,13 @@ import type { DumpFormat } from "./backup-name.ts";
 import { packFolder } from "./dump-folder.ts";
 import { endsWithMarker } from "./dump-marker.ts";
 
+/** Where PostgreSQL's programs are looked for, and what they get of our environment. */
+export interface ProgramOptions {
+  readonly binDir: string | undefined;
+  readonly path: string | undefined;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
 /** How the programs are run: which, against what, with which variables. */
 export interface ProgramContext {
   readonly programs: ClientPrograms;

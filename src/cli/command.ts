@@ -3,6 +3,7 @@ import type { Config } from "../config/config.ts";
 import type { ExitCode } from "../errors.ts";
 import type { ProgressListener } from "../progress.ts";
 import type { Output } from "./output.ts";
+import type { ProgressUnit } from "./progress.ts";
 
 /** What main gives to the command line. */
 export interface Surroundings {
@@ -16,7 +17,7 @@ export interface Surroundings {
 export interface Context extends Surroundings {
   readonly config: Readonly<Config>;
   /** Shows how far an operation has come; the runner stops it in the end. */
-  readonly progress: (doing: string) => Promise<ProgressListener>;
+  readonly progress: (doing: string, unit?: ProgressUnit) => Promise<ProgressListener>;
 }
 
 export interface GlobalArguments {

@@ -1,17 +1,32 @@
 import type { ProgressListener } from "../progress.ts";
 import { noProgress } from "../progress.ts";
 import type { Output } from "./output.ts";
-import { count, duration, rate } from "./render/units.ts";
+import { count, duration, rate, size } from "./render/units.ts";
 
 const lineEveryMs = 10_000;
 
+/** What progress is counted in. */
+export type ProgressUnit = "rows" | "bytes";
+
 /** A bar on a terminal; elsewhere a line now and then; nothing with `--quiet`. */
-export async function openProgress(output: Output, doing: string): Promise<ProgressListener> {
+export async function openProgress(
+  output: Output,
+  doing: string,
+  unit: ProgressUnit = "rows",
+): Promise<ProgressListener> {
   if (output.quiet) return noProgress;
-  return process.stderr.isTTY ? await openBar(doing) : openLines(output, doing);
+  return process.stderr.isTTY ? await openBar(doing, unit) : openLines(output, doing, unit);
 }
 
-async function openBar(doing: string): Promise<ProgressListener> {
+function amount(value: number, unit: ProgressUnit): string {
+  return unit === "rows" ? `${count(value)} rows` : size(value);
+}
+
+function speed(value: number, seconds: number, unit: ProgressUnit): string {
+  return unit === "rows" ? rate(value, seconds) : `${size(value / Math.max(seconds, 0.001))}/s`;
+}
+
+async function openBar(doing: string, unit: ProgressUnit): Promise<ProgressListener> {
   const { SingleBar } = await import("cli-progress");
   const bar = new SingleBar({
     stream: process.stderr,
@@ -28,7 +43,7 @@ async function openBar(doing: string): Promise<ProgressListener> {
         const filled = Math.round(share * 24);
         parts.push(`[${"=".repeat(filled)}${" ".repeat(24 - filled)}] ${Math.floor(share * 100)}%`);
       }
-      parts.push(`${count(done)} rows`, rate(done, seconds));
+      parts.push(amount(done, unit), speed(done, seconds, unit));
       // Too little is known at first, and before a large table is written as a whole.
       if (share !== undefined && share > 0.02 && share < 1 && seconds > 2) {
         parts.push(`${duration((seconds * (1 - share)) / share)} left`);
@@ -68,7 +83,7 @@ async function openBar(doing: string): Promise<ProgressListener> {
   };
 }
 
-function openLines(output: Output, doing: string): ProgressListener {
+function openLines(output: Output, doing: string, unit: ProgressUnit): ProgressListener {
   let rows = 0;
   let total = 0;
   let step = "";
@@ -76,9 +91,10 @@ function openLines(output: Output, doing: string): ProgressListener {
   let timer: NodeJS.Timeout | undefined;
   const tell = () => {
     const seconds = (performance.now() - started) / 1000;
-    const of = total > 0 ? ` of ${count(total)}` : "";
+    const of = total > 0 ? ` of ${unit === "rows" ? count(total) : size(total)}` : "";
+    const done = unit === "rows" ? `${count(rows)}${of} rows` : `${size(rows)}${of}`;
     output.note(
-      `${doing}: ${count(rows)}${of} rows, ${rate(rows, seconds)}, ${duration(seconds)}, now ${step}`,
+      `${doing}: ${done}, ${speed(rows, seconds, unit)}, ${duration(seconds)}, now ${step}`,
     );
   };
   const open = () => {

@@ -6,14 +6,19 @@ const maxDetails = 50;
 /** Prints an error as an operator, or with `--json` a program, should see it. */
 export function reportError(output: Output, error: unknown): ExitCode {
   const known = error instanceof AppError ? error : defect(error);
-  output.error(`pgtenant: ${known.message}`);
-  for (const detail of known.details.slice(0, maxDetails)) output.error(`  ${detail}`);
-  const hidden = known.details.length - maxDetails;
-  if (hidden > 0) output.error(`  … and ${hidden} more`);
-  if (known.hint !== undefined) output.error(`hint: ${known.hint}`);
+  tellError(output, known);
   if (known !== error) output.error(error instanceof Error ? stackOf(error) : String(error));
   output.result({ error: errorDocument(known) });
   return known.exitCode;
+}
+
+/** The error for people. */
+export function tellError(output: Output, error: AppError): void {
+  output.error(`pgtenant: ${error.message}`);
+  for (const detail of error.details.slice(0, maxDetails)) output.error(`  ${detail}`);
+  const hidden = error.details.length - maxDetails;
+  if (hidden > 0) output.error(`  … and ${hidden} more`);
+  if (error.hint !== undefined) output.error(`hint: ${error.hint}`);
 }
 
 /** The error for programs: with all its details, however many. */

@@ -19,6 +19,7 @@ import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
 import { keygenCommand } from "./keygen.ts";
 import { globalOptions, usage } from "./options.ts";
+import { restoreCommand } from "./restore.ts";
 import { tenantsCommand } from "./tenants.ts";
 import { usageMessage } from "./usage-messages.ts";
 import { verifyCommand } from "./verify.ts";
@@ -29,6 +30,7 @@ const commands: readonly Command[] = [
   inspectCommand,
   verifyCommand,
   importCommand,
+  restoreCommand,
   doctorCommand,
   keygenCommand,
   demoCommand,

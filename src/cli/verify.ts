@@ -1,23 +1,45 @@
+import type { ArgumentsCamelCase } from "yargs";
 import { AppError, ExitCode } from "../errors.ts";
-import { defineCommand, type GlobalArguments } from "./command.ts";
+import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
 import { type KeyArguments, keysOf, repeatableKeys, withKeyOptions } from "./key-options.ts";
-import { bundleArgument, maxRowSizeOption, parseRowSize } from "./options.ts";
+import { maxRowSizeOption, parseRowSize } from "./options.ts";
+import { type PlaceArguments, withPlaceOptions } from "./place-options.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 
-interface VerifyArguments extends GlobalArguments, KeyArguments {
+interface VerifyArguments extends GlobalArguments, KeyArguments, PlaceArguments {
   file: string;
   "max-row-size": string;
+  verbose: boolean;
+  "stored-only": boolean;
 }
+
+type Arguments = ArgumentsCamelCase<VerifyArguments>;
 
 export const verifyCommand = defineCommand<VerifyArguments>({
   usage: "verify <file>",
-  summary: "check every byte, row, reference and chain link of a bundle; no database is needed",
+  summary: "check every byte of a backup, or every byte, row and reference of a bundle",
   options: (yargs) =>
-    withKeyOptions(yargs.positional("file", bundleArgument)).option(
-      "max-row-size",
-      maxRowSizeOption,
-    ),
+    withKeyOptions(withPlaceOptions(yargs))
+      .positional("file", {
+        type: "string",
+        demandOption: true,
+        describe: "a backup's or a bundle's file, an s3:// URL, a backup's id, latest, or -",
+      })
+      .option("verbose", {
+        alias: "v",
+        type: "boolean",
+        default: false,
+        describe: "say what was found in a backup",
+      })
+      .option("stored-only", {
+        type: "boolean",
+        default: false,
+        describe: "only compare a backup's stored bytes with its manifest; needs no key",
+      })
+      .option("max-row-size", maxRowSizeOption),
   examples: [
+    ["pgtenant verify latest", "the newest backup, in each place that has it"],
+    ["pgtenant verify -v /backups/backup_20240101_120000.sql.gz", "this file, with what is in it"],
     ["pgtenant verify acme.jsonl.zst", "is this copy whole and consistent?"],
     ["pgtenant export acme -o - | pgtenant verify -", "check what an export writes"],
   ],
@@ -25,42 +47,64 @@ export const verifyCommand = defineCommand<VerifyArguments>({
   repeatable: repeatableKeys,
   async run(args, context) {
     keepHeapSmall();
-    const { openInput } = await import("../storage/input.ts");
-    const { verifyBundle } = await import("../bundle/verify.ts");
-    const { verificationDocument, verificationText, findingLines } = await import(
-      "./render/verification.ts"
-    );
-    const { output } = context;
-    const started = performance.now();
-    const maxRowBytes = parseRowSize(args.maxRowSize);
-    const keys = await keysOf(args, context);
-    const input = await openInput(args.file, context.signal);
-    const progress = await context.progress("verifying");
-    if (input.shareRead !== undefined) progress.follow(input.shareRead);
-    const found = await verifyBundle(input.bytes, {
-      name: input.name,
-      maxRowBytes,
-      keys,
-      onRows: (table, rows) => progress.advance(table, rows),
-    });
-    progress.stop();
-    const seconds = (performance.now() - started) / 1000;
-    for (const note of found.notes) output.note(`note: ${note}`);
-    const document = { ...verificationDocument(found), seconds };
-    if (found.found > 0) {
-      throw new AppError(
-        "invalid-bundle",
-        ExitCode.invalidInput,
-        `${input.name} is whole, but ${found.found} thing${found.found === 1 ? "" : "s"} in it do${found.found === 1 ? "es" : ""} not hold`,
-        {
-          hint: "The bundle was made by other means than pgtenant export, or altered. Take another copy.",
-          details: findingLines(found),
-          data: document,
-        },
-      );
+    if (namesBackup(args.file)) return await verifyNamedBackup(args, context);
+    try {
+      return await verifyNamedBundle(args, context);
+    } catch (error) {
+      // What pg_dump made may have any name, and is no bundle.
+      const dump = error instanceof AppError && error.code === "not-a-bundle" && args.file !== "-";
+      if (!dump) throw error;
+      return await verifyNamedBackup(args, context);
     }
-    output.text(verificationText(found, input.name, seconds));
-    output.result(document);
-    return ExitCode.done;
   },
 });
+
+/** `latest`, an id, or a file that begins like one, wherever it lies. */
+function namesBackup(file: string): boolean {
+  return file === "latest" || /(^|\/)backup_\d{8}_\d{6}(\.[^/]*)?$/.test(file);
+}
+
+async function verifyNamedBackup(args: Arguments, context: Context): Promise<ExitCode> {
+  const { verifyNamed } = await import("./verify-backup.ts");
+  return await verifyNamed(args, context);
+}
+
+async function verifyNamedBundle(args: Arguments, context: Context): Promise<ExitCode> {
+  const { openInput } = await import("../storage/input.ts");
+  const { verifyBundle } = await import("../bundle/verify.ts");
+  const { verificationDocument, verificationText, findingLines } = await import(
+    "./render/verification.ts"
+  );
+  const { output } = context;
+  const started = performance.now();
+  const maxRowBytes = parseRowSize(args.maxRowSize);
+  const keys = await keysOf(args, context);
+  const input = await openInput(args.file, context.signal);
+  const progress = await context.progress("verifying");
+  if (input.shareRead !== undefined) progress.follow(input.shareRead);
+  const found = await verifyBundle(input.bytes, {
+    name: input.name,
+    maxRowBytes,
+    keys,
+    onRows: (table, rows) => progress.advance(table, rows),
+  });
+  progress.stop();
+  const seconds = (performance.now() - started) / 1000;
+  for (const note of found.notes) output.note(`note: ${note}`);
+  const document = { ...verificationDocument(found), seconds };
+  if (found.found > 0) {
+    throw new AppError(
+      "invalid-bundle",
+      ExitCode.invalidInput,
+      `${input.name} is whole, but ${found.found} thing${found.found === 1 ? "" : "s"} in it do${found.found === 1 ? "es" : ""} not hold`,
+      {
+        hint: "The bundle was made by other means than pgtenant export, or altered. Take another copy.",
+        details: findingLines(found),
+        data: document,
+      },
+    );
+  }
+  output.text(verificationText(found, input.name, seconds));
+  output.result(document);
+  return ExitCode.done;
+}

@@ -1,0 +1,53 @@
+import { type Journal, withJournal } from "../journal/journal.ts";
+import { databaseOfUrl } from "../postgres/maintenance-url.ts";
+import { restoreDatabase } from "./restore.ts";
+import { checkFiles, restoreFiles } from "./restore-files.ts";
+import type { RestoreRequest, RestoreResult } from "./restore-types.ts";
+import { withTargetLock } from "./target-lock.ts";
+import type { UnpackedFiles } from "./unpack-files.ts";
+
+export interface RunRestoreOptions extends RestoreRequest {
+  /** Where the files of the set go; undefined to leave them where they are. */
+  readonly filesTo: string | undefined;
+  /** Leaves the database alone. */
+  readonly onlyFiles: boolean;
+  readonly journal: Journal;
+  readonly warn: (text: string) => void;
+}
+
+export interface RunRestoreResult {
+  readonly database: RestoreResult | undefined;
+  readonly files: UnpackedFiles | undefined;
+}
+
+/**
+ * A restore from beginning to end: alone on its database, and written down in the journal. Files
+ * are looked at before the database is touched, and put back after it.
+ *
+ * @throws {AppError} exit 5 when another run is at work on the database; else what
+ *   `restoreDatabase` and `restoreFiles` throw
+ */
+export async function runRestore(options: RunRestoreOptions): Promise<RunRestoreResult> {
+  const { backup, connection, journal, warn, keys, signal, filesTo } = options;
+  const database = options.into ?? databaseOfUrl(connection.databaseUrl);
+  const files = filesTo === undefined ? undefined : { keys, folder: filesTo, signal };
+  const what = { database, subject: backup.id ?? backup.name, details: { mode: options.mode } };
+  const recorded = <T>(work: () => Promise<T>) => withJournal(journal, "restore", what, warn, work);
+  if (files !== undefined) await checkFiles(backup, files);
+  if (options.onlyFiles) {
+    if (files === undefined) return { database: undefined, files: undefined };
+    return { database: undefined, files: await recorded(() => restoreFiles(backup, files)) };
+  }
+  return await withTargetLock(connection, database, "restore", (held) =>
+    recorded(async () => {
+      const restored = await restoreDatabase({
+        ...options,
+        signal: AbortSignal.any([signal, held.lost]),
+      });
+      return {
+        database: restored,
+        files: files === undefined ? undefined : await restoreFiles(backup, files),
+      };
+    }),
+  );
+}

@@ -1,0 +1,63 @@
+import { type OpenBackup, type OpenBackupOptions, openBackup } from "../backup/open-backup.ts";
+import { AppError } from "../errors.ts";
+import { databaseOfUrl } from "../postgres/maintenance-url.ts";
+import { openStores, type StorageSettings, type Stores } from "../storage/open-stores.ts";
+import type { Context } from "./command.ts";
+import { placesOf } from "./place-options.ts";
+
+interface Places {
+  readonly places: StorageSettings;
+  readonly stores: Stores;
+}
+
+/** Finds the backup that a command line names, in the places that it and the environment name. */
+export async function openNamedBackup(
+  wanted: string,
+  args: Parameters<typeof placesOf>[0],
+  context: Context,
+): Promise<Places & { readonly backup: OpenBackup }> {
+  const { options, ...places } = await openPlaces(args, context);
+  return { ...places, backup: await openBackup(wanted, options) };
+}
+
+/** The same backup from every place that has it; more than one only for `latest` and ids. */
+export async function openNamedBackups(
+  wanted: string,
+  args: Parameters<typeof placesOf>[0],
+  context: Context,
+): Promise<Places & { readonly backups: readonly OpenBackup[] }> {
+  const { options, ...places } = await openPlaces(args, context);
+  const first = await openBackup(wanted, options);
+  const backups = [first];
+  if (first.id !== undefined && options.stores.includes(first.store)) {
+    for (const store of options.stores) {
+      if (store === first.store) continue;
+      try {
+        backups.push(await openBackup(first.id, { ...options, stores: [store] }));
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        context.output.warn(`in ${store.place}: ${error.message}`);
+      }
+    }
+  }
+  return { ...places, backups };
+}
+
+async function openPlaces(
+  args: Parameters<typeof placesOf>[0],
+  { config, signal }: Context,
+): Promise<Places & { readonly options: OpenBackupOptions }> {
+  const places = placesOf(args, config);
+  const stores = await openStores(places);
+  const { s3Endpoint: endpoint, s3Region: region } = places;
+  const options: OpenBackupOptions = {
+    stores: stores.all,
+    openS3: async (bucket, prefix) => {
+      const { openS3Store } = await import("../storage/s3-store.ts");
+      return await openS3Store({ bucket, prefix, endpoint, region });
+    },
+    database: databaseOfUrl(config.databaseUrl),
+    signal,
+  };
+  return { places, stores, options };
+}

@@ -98,6 +98,23 @@ export async function readCatalogue(store: Store, options: CatalogueOptions): Pr
   return { store, entries: waiting.flatMap(([id]) => results.get(id) ?? []) };
 }
 
+/**
+ * What a store has of one id; what is ours if there is something foreign beside it.
+ *
+ * @throws {AppError} exit 8 when the store cannot be listed
+ */
+export async function backupEntry(
+  store: Store,
+  id: BackupId,
+  options: CatalogueOptions,
+): Promise<CatalogueEntry | undefined> {
+  const objects = new Map<string, StoredObject>();
+  for await (const object of store.list(`${id}.`)) objects.set(object.key, object);
+  if (objects.size === 0) return undefined;
+  const [entry] = await readEntries(store, id, objects, options);
+  return entry;
+}
+
 /** The ids of everything in a store, for the next one to be unlike them. */
 export async function backupIds(store: Store): Promise<ReadonlySet<BackupId>> {
   const ids = new Set<BackupId>();

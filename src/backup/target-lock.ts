@@ -35,7 +35,7 @@ export async function withTargetLock<T>(
   let outcome: { readonly value: T } | { readonly thrown: unknown } | undefined;
   await withMaintenanceSession(connection, database, operation, async (session) => {
     await lockOrThrow(session, database, options.patienceMs ?? 3_000);
-    session.client.once("end", () => lost.abort());
+    session.client.once("end", () => lost.abort(lockLost(database)));
     try {
       outcome = { value: await work({ lost: lost.signal }) };
     } catch (thrown) {
@@ -155,5 +155,14 @@ async function lockedBy(session: Session, database: string): Promise<AppError> {
       hint: "Wait until it has finished, then run the command again.",
       data: { database, holder },
     },
+  );
+}
+
+function lockLost(database: string): AppError {
+  return new AppError(
+    "lock-lost",
+    ExitCode.database,
+    `the connection that held the lock of the database "${database}" was lost`,
+    { hint: "See the server's log for the reason, then run the command again." },
   );
 }

@@ -24,6 +24,8 @@ export interface Config {
     readonly directory: string;
     readonly schedule: string;
     readonly retentionDays: number;
+    /** Whether nobody has set them. */
+    readonly retentionDaysByDefault: boolean;
     readonly compress: boolean;
     readonly encrypt: boolean;
     readonly encryptionKey: string | undefined;
@@ -101,6 +103,7 @@ export function resolveConfig(
       directory: withDefault(variables.directory),
       schedule: withDefault(variables.schedule),
       retentionDays: Number(withDefault(variables.retentionDays)),
+      retentionDaysByDefault: read(variables.retentionDays) === undefined,
       compress: parseBoolean(withDefault(variables.compress)),
       encrypt: parseBoolean(withDefault(variables.encrypt)),
       encryptionKey,

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { link, open, readFile, rename, rm, stat, unlink, utimes } from "node:fs/promises";
+import { AppError, ExitCode } from "../errors.ts";
 import { codeOf } from "../storage/local-file.ts";
 import { type Liveness, livenessOf, type ProcessIdentity } from "./process-identity.ts";
 
@@ -60,7 +61,16 @@ export class LockFile {
     try {
       if ((await readLock(this.path))?.token !== this.token) {
         clearInterval(this.#heartbeat);
-        this.#lost.abort();
+        this.#lost.abort(
+          new AppError(
+            "lock-lost",
+            ExitCode.locked,
+            `the lock "${this.path}" is not ours any more`,
+            {
+              hint: "This run stood still for so long that another one took it for dead; run it again.",
+            },
+          ),
+        );
         return;
       }
       const now = new Date();

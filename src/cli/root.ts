@@ -4,6 +4,7 @@ import { resolveConfig } from "../config/config.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import type { ProgressListener } from "../progress.ts";
 import { toolVersion } from "../version.ts";
+import { backupCommand } from "./backup.ts";
 import {
   type Command,
   type Context,
@@ -30,6 +31,7 @@ const commands: readonly Command[] = [
   inspectCommand,
   verifyCommand,
   importCommand,
+  backupCommand,
   restoreCommand,
   doctorCommand,
   keygenCommand,

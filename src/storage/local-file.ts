@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { AppError, ExitCode } from "../errors.ts";
+import { interruptible } from "./interruption.ts";
 import { temporaryName } from "./temporary-name.ts";
 
 export interface WrittenFile {
@@ -60,7 +61,10 @@ export async function writeWholeFile(
     const made = await mkdir(folder, { recursive: true, mode: 0o700 });
     await pipeline(
       [
-        Readable.from(source, { objectMode: false, highWaterMark: 1 << 20 }),
+        Readable.from(interruptible(source, options.signal), {
+          objectMode: false,
+          highWaterMark: 1 << 20,
+        }),
         ...options.stages,
         createWriteStream(partial, {
           mode: 0o600,

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { AppError, ExitCode } from "../errors.ts";
 import type { S3Connection } from "./s3-client.ts";
 import { s3Name } from "./s3-errors.ts";
+import { decodedKey } from "./s3-keys.ts";
 
 export const smallestPart = 8 << 20;
 const partsOfASize = 1_000;
@@ -78,6 +79,8 @@ export function md5Of(bytes: Uint8Array): string {
 /** An upload in parts that has begun. */
 export interface MultipartUpload {
   readonly id: string;
+  /** Whether it was asked for more than once, so that another one may have been begun. */
+  readonly askedAgain: boolean;
   /** Begins to send the next part. */
   send(block: Block): void;
   /** Waits until every part has been sent. */
@@ -95,7 +98,10 @@ export interface MultipartOptions {
   /** As in the bucket. */
   readonly key: string;
   readonly metadata: Readonly<Record<string, string>>;
+  /** Ends what is being sent. */
   readonly signal: AbortSignal;
+  /** Ends the beginning, which should be waited for: an upload whose id is lost would stay. */
+  readonly beginSignal: AbortSignal;
   /** Called for a part that could not be sent. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -107,9 +113,9 @@ export async function beginMultipart(
   const { key, metadata, signal } = options;
   const { sdk, client, bucket } = s3;
   const target = { Bucket: bucket, Key: key };
-  const { UploadId: id } = await client.send(
+  const { UploadId: id, $metadata: answered } = await client.send(
     new sdk.CreateMultipartUploadCommand({ ...target, Metadata: { ...metadata } }),
-    { abortSignal: signal },
+    { abortSignal: options.beginSignal },
   );
   if (id === undefined) throw new Error("an upload has no id");
   const parts: Promise<{ readonly PartNumber: number; readonly ETag: string | undefined }>[] = [];
@@ -135,6 +141,7 @@ export async function beginMultipart(
 
   return {
     id,
+    askedAgain: (answered.attempts ?? 1) > 1,
     send(block) {
       const number = parts.length + 1;
       if (number > mostParts) throw tooLarge();
@@ -162,6 +169,39 @@ export async function beginMultipart(
       await abortUpload(s3, key, id, deadline);
     },
   };
+}
+
+/** Uploads to keys that begin with the prefix, that were begun and not ended. */
+export async function* uploadsIn(
+  s3: S3Connection,
+  prefix: string,
+  deadline?: AbortSignal,
+): AsyncGenerator<{ readonly key: string; readonly id: string }> {
+  let after: { readonly KeyMarker: string; readonly UploadIdMarker?: string } | undefined;
+  do {
+    const page = await s3.client.send(
+      new s3.sdk.ListMultipartUploadsCommand({
+        Bucket: s3.bucket,
+        Prefix: prefix,
+        EncodingType: "url",
+        ...after,
+      }),
+      deadline === undefined ? {} : { abortSignal: deadline },
+    );
+    for (const { Key, UploadId } of page.Uploads ?? []) {
+      if (Key === undefined || UploadId === undefined) continue;
+      const key = decodedKey(Key, page.EncodingType);
+      if (key.startsWith(prefix)) yield { key, id: UploadId };
+    }
+    const { NextKeyMarker, NextUploadIdMarker } = page;
+    after =
+      page.IsTruncated === true && NextKeyMarker !== undefined
+        ? {
+            KeyMarker: decodedKey(NextKeyMarker, page.EncodingType),
+            ...(NextUploadIdMarker === undefined ? {} : { UploadIdMarker: NextUploadIdMarker }),
+          }
+        : undefined;
+  } while (after !== undefined);
 }
 
 /** That there is no such upload any more is no error. */

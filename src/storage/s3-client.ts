@@ -37,7 +37,7 @@ const defaultPatience: Patience = {
   connectMs: 10_000,
   silenceMs: 20_000,
   pauseMs: 500,
-  clearUpMs: 10_000,
+  clearUpMs: 8_000,
 };
 const attempts = 5;
 const attemptsInSilence = 2;

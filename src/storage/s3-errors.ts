@@ -1,6 +1,7 @@
 import { AppError, ExitCode } from "../errors.ts";
 import { codeOf } from "./local-file.ts";
 import type { S3Connection } from "./s3-client.ts";
+import { isSilence } from "./s3-retries.ts";
 
 /** The code of S3 (`NoSuchKey`), or the name of the SDK's own error (`TimeoutError`). */
 export function s3Name(error: unknown): string {
@@ -112,7 +113,7 @@ export function s3Error(error: unknown, s3: S3Connection, doing: string): unknow
       );
   }
   const tries = s3Attempts(error) > 1 ? `, ${s3Attempts(error)} attempts` : "";
-  if (name === "TimeoutError") {
+  if (isSilence(error)) {
     return fail(
       "s3-unreachable",
       `${s3.server} did not answer in time${tries}`,

@@ -58,6 +58,8 @@ function silenceOf(last: Token): number {
   return "silent" in last && typeof last.silent === "number" ? last.silent : 0;
 }
 
+/** The SDK calls a connection that was refused or cut by the same name, but with its code. */
 export function isSilence(error: unknown): boolean {
-  return error instanceof Error && error.name === "TimeoutError";
+  if (!(error instanceof Error) || error.name !== "TimeoutError") return false;
+  return !("code" in error) || error.code === undefined || error.code === "ETIMEDOUT";
 }

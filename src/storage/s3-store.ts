@@ -1,7 +1,8 @@
 import { AppError, ExitCode } from "../errors.ts";
-import { abortUpload } from "./multipart.ts";
+import { abortUpload, uploadsIn } from "./multipart.ts";
 import { connectS3, type S3Connection, type S3Options } from "./s3-client.ts";
 import { s3Error, s3Name, s3Status } from "./s3-errors.ts";
+import { decodedKey } from "./s3-keys.ts";
 import { readObject } from "./s3-read.ts";
 import { headOf, writeObject } from "./s3-write.ts";
 import type { Store, StoredObject, WriteOptions } from "./store.ts";
@@ -98,7 +99,6 @@ async function* objectsIn(
         new s3.sdk.ListObjectsV2Command({
           Bucket: s3.bucket,
           Prefix: prefix,
-          // XML has no way to write every character that a key may hold.
           EncodingType: "url",
           ...(token === undefined ? {} : { ContinuationToken: token }),
         }),
@@ -108,7 +108,7 @@ async function* objectsIn(
       });
     for (const { Key, Size, LastModified } of page.Contents ?? []) {
       if (Key === undefined || LastModified === undefined) continue;
-      yield { key: decoded(Key, page.EncodingType), bytes: Size ?? 0, modifiedAt: LastModified };
+      yield { key: decodedKey(Key, page.EncodingType), bytes: Size ?? 0, modifiedAt: LastModified };
     }
     if (page.IsTruncated === true && page.NextContinuationToken === undefined) {
       throw new AppError(
@@ -122,40 +122,6 @@ async function* objectsIn(
     }
     token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
   } while (token !== undefined);
-}
-
-async function* uploadsIn(
-  s3: S3Connection,
-  prefix: string,
-): AsyncGenerator<{ readonly key: string; readonly id: string }> {
-  let after: { readonly KeyMarker: string; readonly UploadIdMarker?: string } | undefined;
-  do {
-    const page = await s3.client.send(
-      new s3.sdk.ListMultipartUploadsCommand({
-        Bucket: s3.bucket,
-        Prefix: prefix,
-        EncodingType: "url",
-        ...after,
-      }),
-    );
-    for (const { Key, UploadId } of page.Uploads ?? []) {
-      if (Key === undefined || UploadId === undefined) continue;
-      const key = decoded(Key, page.EncodingType);
-      if (key.startsWith(prefix)) yield { key, id: UploadId };
-    }
-    const { NextKeyMarker, NextUploadIdMarker } = page;
-    after =
-      page.IsTruncated === true && NextKeyMarker !== undefined
-        ? {
-            KeyMarker: decoded(NextKeyMarker, page.EncodingType),
-            ...(NextUploadIdMarker === undefined ? {} : { UploadIdMarker: NextUploadIdMarker }),
-          }
-        : undefined;
-  } while (after !== undefined);
-}
-
-function decoded(key: string, encoding: string | undefined): string {
-  return encoding === "url" ? decodeURIComponent(key.replaceAll("+", " ")) : key;
 }
 
 /** Object lock and retention say AccessDenied, as missing rights do; MinIO says InvalidRequest. */

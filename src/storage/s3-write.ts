@@ -2,11 +2,13 @@ import { randomUUID } from "node:crypto";
 import { AppError, ExitCode } from "../errors.ts";
 import { abortError, interruptible, throwIfAborted } from "./interruption.ts";
 import {
+  abortUpload,
   beginMultipart,
   blocksOf,
   type MultipartUpload,
   md5Of,
   smallestPart,
+  uploadsIn,
 } from "./multipart.ts";
 import type { S3Connection } from "./s3-client.ts";
 import { s3Error, s3Name, s3Status } from "./s3-errors.ts";
@@ -71,7 +73,11 @@ class ObjectWrite {
   readonly #id = randomUUID();
   /** Fires with the operator's signal, and when a part fails, so that the others end, too. */
   readonly #stop = new AbortController();
+  /** When it fires, whatever is still to be cleared up is left. */
+  readonly #tooLate = new AbortController();
   #upload: MultipartUpload | undefined;
+  /** Whether an upload may have been begun whose id we don't know. */
+  #mayHaveStrays = false;
   #failedPart: { readonly error: unknown } | undefined;
   #failedSource: { readonly error: unknown } | undefined;
   /** The size of the object that the server was asked for, and may have made. */
@@ -87,6 +93,10 @@ class ObjectWrite {
 
   async run(source: AsyncIterable<Uint8Array>): Promise<{ readonly bytes: number }> {
     const onAbort = () => this.#stop.abort();
+    let tooLate: NodeJS.Timeout | undefined;
+    this.#stop.signal.addEventListener("abort", () => {
+      tooLate = setTimeout(() => this.#tooLate.abort(), this.#s3.clearUpMs);
+    });
     this.#signal?.addEventListener("abort", onAbort, { once: true });
     try {
       throwIfAborted(this.#signal);
@@ -95,6 +105,7 @@ class ObjectWrite {
       return await this.#settle(error);
     } finally {
       this.#signal?.removeEventListener("abort", onAbort);
+      clearTimeout(tooLate);
     }
   }
 
@@ -111,6 +122,7 @@ class ObjectWrite {
       this.#upload ??= await this.#begin();
       this.#upload.send(block);
     }
+    if (this.#mayHaveStrays) await this.#endStrays();
     await this.#complete(bytes);
     return { bytes };
   }
@@ -150,15 +162,19 @@ class ObjectWrite {
   }
 
   async #begin(): Promise<MultipartUpload> {
-    return await beginMultipart(this.#s3, {
+    this.#mayHaveStrays = true;
+    const upload = await beginMultipart(this.#s3, {
       key: this.#key,
       metadata: { [mark]: this.#id },
       signal: this.#stop.signal,
+      beginSignal: this.#tooLate.signal,
       onFailure: (error) => {
         this.#failedPart ??= { error };
         this.#stop.abort();
       },
     });
+    this.#mayHaveStrays = upload.askedAgain;
+    return upload;
   }
 
   async #complete(bytes: number): Promise<void> {
@@ -204,20 +220,17 @@ class ObjectWrite {
    */
   async #settle(cause: unknown): Promise<{ readonly bytes: number }> {
     this.#stop.abort();
-    const deadline = AbortSignal.timeout(this.#s3.clearUpMs);
     const left: string[] = [];
-    if (this.#upload !== undefined) {
-      await this.#upload.abort(deadline).catch(() => {
-        left.push(`an unfinished upload of "${this.#name}" was left; the next run clears it away`);
-      });
-    }
+    await this.#endUploads().catch(() => {
+      left.push(`an unfinished upload of "${this.#name}" was left; the next run clears it away`);
+    });
     if (this.#asked !== undefined) {
-      const made = await headOf(this.#s3, this.#key, deadline).catch(() => undefined);
+      const made = await headOf(this.#s3, this.#key, this.#tooLate.signal).catch(() => undefined);
       if (made?.writtenBy === this.#id) {
         const whole = made.bytes === this.#asked;
         if (whole && this.#signal?.aborted !== true) return { bytes: made.bytes };
         if (!whole || !this.#overwrite) {
-          await this.#remove(deadline).catch(() => {
+          await this.#remove().catch(() => {
             left.push(`"${this.#name}" was left, though its writing failed; remove it`);
           });
         }
@@ -226,10 +239,26 @@ class ObjectWrite {
     throw withDetails(this.#errorOf(cause), left);
   }
 
-  async #remove(deadline: AbortSignal): Promise<void> {
+  async #endUploads(): Promise<void> {
+    await this.#upload?.abort(this.#tooLate.signal);
+    if (this.#mayHaveStrays) await this.#endStrays();
+  }
+
+  /**
+   * Ends uploads to this very key that are not ours by their ids. Where the answer to a beginning
+   * was lost they are ours all the same: nobody writes the same key at the same time.
+   */
+  async #endStrays(): Promise<void> {
+    for await (const { key, id } of uploadsIn(this.#s3, this.#key, this.#tooLate.signal)) {
+      if (key !== this.#key || id === this.#upload?.id) continue;
+      await abortUpload(this.#s3, key, id, this.#tooLate.signal);
+    }
+  }
+
+  async #remove(): Promise<void> {
     const { client, sdk, bucket } = this.#s3;
     await client.send(new sdk.DeleteObjectCommand({ Bucket: bucket, Key: this.#key }), {
-      abortSignal: deadline,
+      abortSignal: this.#tooLate.signal,
     });
   }
 

@@ -196,6 +196,16 @@ for (const kind of kinds) {
         await assertNothing("stopped");
         assert.ok(ended);
       }
+      const unheard = new AbortController();
+      async function* deaf() {
+        yield Buffer.from("x");
+        setTimeout(() => unheard.abort(), 20);
+        await new Promise(() => {});
+      }
+      await assert.rejects(store.write("stopped", deaf(), { signal: unheard.signal }), {
+        name: "AbortError",
+      });
+      await assertNothing("stopped");
       async function* unused() {
         yield Buffer.from("x");
       }
@@ -230,7 +240,8 @@ for (const kind of kinds) {
       const pending = [...many].reverse();
       const workers = Array.from({ length: 16 }, async () => {
         for (let key = pending.pop(); key !== undefined; key = pending.pop()) {
-          await store.write(key, chunks(key));
+          // With S3, to replace what may be there saves a request to look for it.
+          await store.write(key, chunks(key), { overwrite: true });
         }
       });
       await Promise.all(workers);

@@ -97,7 +97,7 @@ export const backupCommand = defineCommand<BackupArguments>({
     const { runBackup } = await import("../backup/run-backup.ts");
     const { openStores } = await import("../storage/open-stores.ts");
     const { openJournal } = await import("../journal/journal.ts");
-    const { pruneAfterBackup } = await import("../backup/prune.ts");
+    const { pruneAfterBackup, retentionWarnings } = await import("../backup/prune.ts");
     const { backupDocument, backupText } = await import("./render/backup.ts");
     const { config, output, signal, interruption } = context;
     const places = placesOf(args, config);
@@ -143,6 +143,7 @@ export const backupCommand = defineCommand<BackupArguments>({
       );
       progress.stop();
       for (const warning of result.warnings) output.warn(warning);
+      for (const warning of after.flatMap(retentionWarnings)) output.warn(warning);
       output.text(backupText(result, after));
       const [failed] = result.failed;
       for (const { place, error } of result.failed) {

@@ -71,6 +71,22 @@ export class Output {
     }
   }
 
+  /** The same for a result that is larger than memory, as pieces of its JSON text. */
+  async resultStream(pieces: AsyncIterable<string>): Promise<void> {
+    if (!this.json) return;
+    // So much stays behind each time that a secret which is cut in two is seen whole.
+    const held = Math.max(0, ...this.#secrets.map((secret) => secret.length));
+    let text = "";
+    for await (const piece of pieces) {
+      text = maskSecrets(text + piece, this.#secrets);
+      const ready = text.slice(0, Math.max(0, text.length - held));
+      text = text.slice(ready.length);
+      if (this.#closed) return;
+      if (ready !== "" && !process.stdout.write(ready)) await drained(process.stdout);
+    }
+    if (!this.#closed) process.stdout.write(`${maskSecrets(text, this.#secrets)}\n`);
+  }
+
   /** Waits until everything has been handed to the system. */
   async end(): Promise<void> {
     for (const stream of [process.stdout, process.stderr]) {
@@ -88,4 +104,15 @@ export class Output {
     if (stream === process.stdout && this.#closed) return;
     stream.write(maskSecrets(text, this.#secrets).replace(controlCharacters, "\ufffd"));
   }
+}
+
+/** Until there is room again, or nobody reads any more. */
+async function drained(stream: NodeJS.WriteStream): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      for (const event of ["drain", "close", "error"]) stream.off(event, done);
+      resolve();
+    };
+    for (const event of ["drain", "close", "error"]) stream.on(event, done);
+  });
 }

@@ -16,10 +16,13 @@ import { demoCommand } from "./demo.ts";
 import { doctorCommand } from "./doctor.ts";
 import { exitCodesText } from "./exit-codes.ts";
 import { exportCommand } from "./export.ts";
+import { historyCommand } from "./history.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
 import { keygenCommand } from "./keygen.ts";
+import { listCommand } from "./list.ts";
 import { globalOptions, usage } from "./options.ts";
+import { pruneCommand } from "./prune.ts";
 import { restoreCommand } from "./restore.ts";
 import { tenantsCommand } from "./tenants.ts";
 import { usageMessage } from "./usage-messages.ts";
@@ -33,6 +36,9 @@ const commands: readonly Command[] = [
   importCommand,
   backupCommand,
   restoreCommand,
+  listCommand,
+  pruneCommand,
+  historyCommand,
   doctorCommand,
   keygenCommand,
   demoCommand,

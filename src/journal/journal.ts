@@ -167,15 +167,20 @@ export function openJournal(folder: string, options: JournalOptions): Journal {
 }
 
 /**
- * The whole lines of a folder's journal, the oldest first, one in memory at a time; none when there is no
- * journal. Damaged and altered ones are passed over: `verifyJournal` names them.
+ * The whole lines of a folder's journal, the oldest first, one in memory at a time; none when there
+ * is no journal. Damaged and altered ones are passed over: `verifyJournal` names them.
  *
+ * @param operation only the lines of operations of this name
  * @throws {AppError} exit 8 when it cannot be read
  */
-export async function* readJournal(folder: string): AsyncGenerator<JournalRecord> {
+export async function* readJournal(
+  folder: string,
+  operation?: string,
+): AsyncGenerator<JournalRecord> {
   for await (const { text } of journalLines(journalPath(folder))) {
     const parsed = text === undefined ? undefined : parseLine(text);
-    if (parsed?.kind === "record") yield parsed.record;
+    if (parsed?.kind !== "record") continue;
+    if (operation === undefined || parsed.record.operation === operation) yield parsed.record;
   }
 }
 

@@ -1,5 +1,6 @@
 import type { BackupResult } from "../../backup/backup.ts";
 import type { PruneResult } from "../../backup/prune.ts";
+import { prunedDocument } from "./prune.ts";
 import { count, counted, duration, size } from "./units.ts";
 
 export function backupText(result: BackupResult, pruned: readonly PruneResult[]): string {
@@ -52,7 +53,7 @@ export function backupDocument(result: BackupResult, pruned: readonly PruneResul
       error: { code: error.code, message: error.message, exitCode: error.exitCode },
     })),
     warnings,
-    pruned,
+    pruned: pruned.map(prunedDocument),
     seconds: manifest.durationSeconds,
   };
 }

@@ -34,3 +34,11 @@ export function duration(seconds: number): string {
 export function rate(rows: number, seconds: number): string {
   return `${count(Math.round(rows / Math.max(seconds, 0.001)))} rows/s`;
 }
+
+/** How long ago: `40 s`, `5 h 10 min`, `12 days`; `in 5 min 0 s` for what lies ahead. */
+export function age(seconds: number): string {
+  if (seconds < 0) return `in ${age(-seconds)}`;
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  if (seconds < 48 * 3600) return duration(seconds);
+  return `${count(Math.floor(seconds / 86_400))} days`;
+}

@@ -38,9 +38,11 @@ export async function openS3Store(options: S3Options): Promise<Store> {
 
     async stat(key: string) {
       const target = keyOf(key);
-      const head = await headOf(s3, target).catch((error: unknown) => {
-        throw s3Error(error, s3, `look for "${nameOf(key)}"`);
-      });
+      const head = await headOf(s3, target)
+        .then(async (found) => found ?? (await requireBucket(s3)))
+        .catch((error: unknown) => {
+          throw s3Error(error, s3, `look for "${nameOf(key)}"`);
+        });
       return head && { key, bytes: head.bytes, modifiedAt: head.modifiedAt };
     },
 
@@ -80,6 +82,18 @@ export async function openS3Store(options: S3Options): Promise<Store> {
       s3.client.destroy();
     },
   });
+}
+
+/** To HEAD, an object that is missing and a bucket that is missing are the same. */
+async function requireBucket(s3: S3Connection): Promise<undefined> {
+  try {
+    await s3.client.send(new s3.sdk.HeadBucketCommand({ Bucket: s3.bucket }));
+  } catch (error) {
+    // Who may not ask for the bucket may still ask for what is in it.
+    if (s3Status(error) === 403) return;
+    if (s3Status(error) === 404 && error instanceof Error) error.name = "NoSuchBucket";
+    throw error;
+  }
 }
 
 interface KeyedObject extends StoredObject {

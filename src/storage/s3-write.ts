@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { Readable } from "node:stream";
 import { AppError, ExitCode } from "../errors.ts";
 import { abortError, interruptible, throwIfAborted } from "./interruption.ts";
 import {
@@ -42,8 +43,19 @@ export async function headOf(
     };
   } catch (error) {
     if (s3Status(error) === 404 && s3Name(error) !== "NoSuchBucket") return undefined;
+    const refused = s3Status(error);
+    if (refused === 400 || refused === 403) await askWhy(s3, key, signal);
     throw error;
   }
+}
+
+/** The answer to HEAD has no body, and so not the name of the error; that to GET has. */
+async function askWhy(s3: S3Connection, key: string, signal?: AbortSignal): Promise<void> {
+  const { Body: body } = await s3.client.send(
+    new s3.sdk.GetObjectCommand({ Bucket: s3.bucket, Key: key, Range: "bytes=0-0" }),
+    signal === undefined ? {} : { abortSignal: signal },
+  );
+  if (body instanceof Readable) body.destroy();
 }
 
 /**

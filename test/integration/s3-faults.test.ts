@@ -26,7 +26,7 @@ suite("a store in S3 behind a network that fails", { skip: s3Missing() ?? false 
   let proxy: FaultProxy;
   let store: Store;
   let impatient: Store;
-  const large = randomBytes(17 * mebibyte);
+  const large = randomBytes(9 * mebibyte);
 
   before(async () => {
     bucket = await makeBucket();
@@ -69,7 +69,7 @@ suite("a store in S3 behind a network that fails", { skip: s3Missing() ?? false 
       proxy.fail(isRequest.part, { kind: "answer", status: 503, body: errorBody("SlowDown") }, 2);
       proxy.fail(isRequest.complete, { kind: "answer", status: 500 }, 1);
       await store.write("busy", inPieces());
-      assert.equal(seen(isRequest.part), 3 + 2);
+      assert.equal(seen(isRequest.part), 2 + 2);
       await assertWhole("busy", large);
     });
 
@@ -239,7 +239,7 @@ suite("a store in S3 behind a network that fails", { skip: s3Missing() ?? false 
     });
 
     test("in the middle of an object: it is read on from there", async () => {
-      proxy.fail(isRequest.read, { kind: "stall-response", after: 3 * mebibyte }, 2);
+      proxy.fail(isRequest.read, { kind: "stall-response", after: 2 * mebibyte }, 2);
       assert.equal(sha256(await readAll(impatient, "to-read")), sha256(large));
       assert.equal(seen(isRequest.read), 3);
     });
@@ -296,7 +296,7 @@ suite("a store in S3 behind a network that fails", { skip: s3Missing() ?? false 
     });
 
     test("in the middle of an object: it is read on from there, and nothing comes twice", async () => {
-      proxy.fail(isRequest.read, { kind: "cut-response", after: 2 * mebibyte }, 6);
+      proxy.fail(isRequest.read, { kind: "cut-response", after: mebibyte }, 6);
       assert.equal(sha256(await readAll(store, "to-read")), sha256(large));
       const ranges = proxy.requests
         .filter(isRequest.read)
@@ -310,30 +310,19 @@ suite("a store in S3 behind a network that fails", { skip: s3Missing() ?? false 
     });
 
     test("again and again without a byte: an error after five attempts", async () => {
-      const stream = await store.read("to-read");
-      proxy.heal();
       proxy.fail(isRequest.read, { kind: "cut-response", after: 0 });
-      const cut = async () => {
-        await assert.rejects(
-          async () => {
-            for await (const chunk of await store.read("to-read")) void chunk;
-          },
-          (error) => {
-            assert.ok(error instanceof AppError);
-            assert.equal(error.exitCode, 8);
-            assert.match(error.message, /^could not read "s3:|bytes, and 0 of them came/);
-            return true;
-          },
-        );
-      };
-      await cut();
+      await assert.rejects(async () => await readAll(store, "to-read"), {
+        name: "AppError",
+        code: "s3-unreachable",
+        exitCode: 8,
+        message: `could not read "${store.nameOf("to-read")}": ${new URL(proxy.endpoint).host} cannot be reached (ECONNRESET)`,
+      });
       assert.equal(seen(isRequest.read), attempts);
-      stream.destroy();
     });
 
     test("and the object is replaced meanwhile: an error, not a mixture", async () => {
       await store.write("changing", chunks(large));
-      proxy.fail(isRequest.read, { kind: "cut-response", after: 9 * mebibyte }, 1);
+      proxy.fail(isRequest.read, { kind: "cut-response", after: 3 * mebibyte }, 1);
       const stream = await store.read("changing");
       await store.write("changing", chunks(randomBytes(large.length)), { overwrite: true });
       await assert.rejects(

@@ -17,7 +17,7 @@ export interface BackupPart {
   readonly sha256: string;
   /** Before compression. */
   readonly rawBytes: number;
-  /** HMAC-SHA-256 of the stored bytes under a key made from the passphrase; with openssl only. */
+  /** HMAC of `sha256` under a key made from the passphrase and the name; with openssl only. */
   readonly hmac?: string;
 }
 

@@ -40,7 +40,6 @@ export async function storePart(
   const { id, kind, format, compression, encryption, signal } = options;
   const name = partName(id, { kind, format, compression, encryption: encryption.method });
   const sha256 = createHash("sha256");
-  const hmac = encryption.method === "openssl" ? partHmac(encryption.passphrase, name) : undefined;
   let rawBytes = 0;
   let bytes = 0;
   let failed: { readonly error: unknown } | undefined;
@@ -55,7 +54,6 @@ export async function storePart(
     try {
       for await (const chunk of encode(raw(), { compression, encryption })) {
         sha256.update(chunk);
-        hmac?.update(chunk);
         bytes += chunk.length;
         yield chunk;
       }
@@ -80,15 +78,18 @@ export async function storePart(
     if (result.status === "rejected" && target !== undefined) fail(target, result.reason);
   }
   working(targets);
+  const digest = sha256.digest("hex");
   return {
     kind,
     name,
     compression,
     encryption: encryption.method,
     bytes,
-    sha256: sha256.digest("hex"),
+    sha256: digest,
     rawBytes,
-    ...(hmac === undefined ? {} : { hmac: hmac.digest("hex") }),
+    ...(encryption.method === "openssl"
+      ? { hmac: partHmac(encryption.passphrase, name, digest) }
+      : {}),
   };
 }
 

@@ -11,7 +11,7 @@ const lastWordsMs = 500;
 const argv = process.argv.slice(2);
 const urls = argv.flatMap((argument) => argument.match(urlPattern) ?? []);
 // The options that give a secret; `-k` of some commands are days, which does no harm here.
-const secretOption = /^(--database-?url|--key(=|$)|-[a-z]*k)/i;
+const secretOption = /^(--database-?url|--k(ey)?(=|$)|-[a-z]*k)/i;
 // Replaces our command line in /proc, before anything that takes time.
 if (urls.length > 0 || argv.some((argument) => secretOption.test(argument))) {
   process.title = "pgtenant";

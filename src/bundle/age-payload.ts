@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
-import { inBlocks } from "./blocks.ts";
+import { type Block, inBlocks } from "./blocks.ts";
 import { corruptEncryption, cutShort } from "./layer-errors.ts";
 
 const chunkBytes = 64 * 1024;
@@ -23,7 +23,7 @@ export async function* sealed(
   key: Buffer,
 ): AsyncGenerator<Uint8Array> {
   const counter = new ChunkCounter();
-  for await (const { bytes, last } of inBlocks(source, chunkBytes * chunksAtOnce)) {
+  for await (const { bytes, last } of inOneBlock(source, chunkBytes * chunksAtOnce)) {
     const parts: Buffer[] = [];
     let start = 0;
     do {
@@ -52,7 +52,7 @@ export async function* unsealed(
   const sealedBytes = chunkBytes + tagBytes;
   const counter = new ChunkCounter();
   let position = before;
-  for await (const { bytes, last } of inBlocks(source, sealedBytes * chunksAtOnce)) {
+  for await (const { bytes, last } of inOneBlock(source, sealedBytes * chunksAtOnce)) {
     const parts: Buffer[] = [];
     let start = 0;
     do {
@@ -87,6 +87,12 @@ export async function* unsealed(
     } while (start < bytes.length);
     yield Buffer.concat(parts);
   }
+}
+
+/** Blocks that are all in the same memory: each is done with when the next one comes. */
+function inOneBlock(source: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Block> {
+  const memory = Buffer.allocUnsafe(size);
+  return inBlocks(source, size, () => memory);
 }
 
 function openedChunk(chunk: Buffer, key: Buffer, nonce: Buffer): Buffer | undefined {

@@ -1,9 +1,11 @@
 import zlib from "node:zlib";
+import { inBlocks } from "./blocks.ts";
 import { gzipMembers } from "./gzip-members.ts";
 import type { Compression } from "./layers.ts";
 import { throughStage } from "./through-stage.ts";
 
 const outputChunk = 256 * 1024;
+const inputPiece = 512 * 1024;
 
 export function compressed(
   source: AsyncIterable<Uint8Array>,
@@ -12,7 +14,7 @@ export function compressed(
   switch (compression) {
     case "zstd":
       return throughStage(
-        source,
+        inPieces(source),
         // The checksum makes `zstd -t` worth something. More workers must not be asked for:
         // Node's streams then end early in silence.
         zlib.createZstdCompress({
@@ -28,4 +30,9 @@ export function compressed(
     case "none":
       return source;
   }
+}
+
+/** Each write wakes another thread, which small chunks are not worth. */
+async function* inPieces(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const { bytes } of inBlocks(source, inputPiece)) yield bytes;
 }

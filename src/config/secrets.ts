@@ -43,8 +43,8 @@ export function keysOnCommandLine(argv: readonly string[]): readonly string[] {
   if (command !== undefined && daysByK.has(command)) return [];
   return argv.flatMap((word, index) => {
     // The letters before it are those options that take no value.
-    const [, long, short] = /^(?:--key(?:=(.*))?|-[fhv]*k=?(.*))$/s.exec(word) ?? [];
-    if (long === undefined && short === undefined && word !== "--key") return [];
+    const [, long, short] = /^(?:--k(?:ey)?(?:=(.*))?|-[fhv]*k=?(.*))$/s.exec(word) ?? [];
+    if (long === undefined && short === undefined && !/^--k(ey)?$/.test(word)) return [];
     const value = (long ?? short) || argv[index + 1];
     return value === undefined || value === "" ? [] : [value];
   });

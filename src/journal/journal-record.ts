@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 export type JournalEvent = "started" | "done" | "failed" | "interrupted";
 
@@ -102,5 +102,5 @@ function isRecord(value: unknown): value is JournalRecord {
 }
 
 function hashOf(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
+  return hash("sha256", text);
 }

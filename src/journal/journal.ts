@@ -233,12 +233,22 @@ function withoutUndefined<T extends object>(
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as T;
 }
 
+const longestText = 4_000;
+
 /** Masks every string in a value; the line's own words and numbers are never touched. */
 function masked<T>(value: T, secrets: readonly string[]): T {
-  if (typeof value === "string") return maskSecrets(value, secrets) as T;
+  if (typeof value === "string") return maskedText(value, secrets) as T;
   if (Array.isArray(value)) return value.map((item) => masked(item, secrets)) as T;
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).map(([name, item]) => [name, masked(item, secrets)]),
   ) as T;
+}
+
+function maskedText(text: string, secrets: readonly string[]): string {
+  if (text.length <= longestText) return maskSecrets(text, secrets);
+  // The cut may leave the beginning of a secret, which nothing would mask.
+  const longestSecret = Math.max(0, ...secrets.map((secret) => secret.length));
+  const cut = maskSecrets(text.slice(0, longestText), secrets);
+  return `${cut.slice(0, Math.max(0, cut.length - longestSecret))}…`;
 }

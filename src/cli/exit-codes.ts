@@ -9,7 +9,7 @@ const meanings: Readonly<Record<ExitCode, string>> = {
   [ExitCode.locked]: "locked by another run",
   [ExitCode.key]: "wrong or missing key",
   [ExitCode.database]: "the database or its tools",
-  [ExitCode.storage]: "storage: disk full, not writable, closed pipe",
+  [ExitCode.storage]: "storage: disk full, not writable, closed pipe, S3",
   [ExitCode.different]: "different",
   [ExitCode.interrupted]: "interrupted",
 };

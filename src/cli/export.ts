@@ -40,7 +40,7 @@ export const exportCommand = defineCommand<ExportArguments>({
           alias: "o",
           type: "string",
           requiresArg: true,
-          describe: "a file, a folder, or - for the standard output",
+          describe: "a file, a folder, an s3:// URL, or - for the standard output",
           defaultDescription: "a dated file in BACKUP_DIR/tenants/SLUG",
         })
         .option("format", {
@@ -73,6 +73,7 @@ export const exportCommand = defineCommand<ExportArguments>({
     ["pgtenant export acme --recipient age1…", "for the owner of this key only"],
     ["pgtenant export acme -o - | ssh host 'cat > acme.jsonl'", "into a pipe"],
     ["pgtenant export --all -o bundles/", "every tenant, into a folder"],
+    ["pgtenant export acme -o s3://backups/acme/", "a dated object in this bucket"],
   ],
   exitCodes: [
     ExitCode.invalidInput,
@@ -158,13 +159,17 @@ async function requestOf(args: Arguments, context: Context, what: string): Promi
   const { layersOfName } = await import("../bundle/file-name.ts");
   const { config, output, signal, interruption } = context;
   const destination = destinationOf(args, config.backup.directory);
+  const { isS3Url, parseS3Url } = await import("../storage/s3-url.ts");
+  const toS3 = destination.kind !== "stdout" && isS3Url(destination.path);
+  // Before there is anything to write, or a typing error would cost the work.
+  if (toS3) parseS3Url(destination.path);
   const toStdout = destination.kind === "stdout";
   if (toStdout) output.leaveStdoutToBundle();
   interruption.meaning = toStdout
     ? "what was written to the standard output is incomplete"
-    : args.all
-      ? "the partial file was removed; bundles that were complete are kept"
-      : "the partial file was removed";
+    : `the ${toS3 ? "unfinished upload" : "partial file"} was removed${
+        args.all ? "; bundles that were complete are kept" : ""
+      }`;
   const named =
     destination.kind === "file"
       ? layersOfName(destination.path)
@@ -195,6 +200,7 @@ async function requestOf(args: Arguments, context: Context, what: string): Promi
     connection: connectionOf(context, `export ${what}`),
     schema: schemaOptionsOf(context),
     destination,
+    server: config.backup,
     layout,
     compression,
     encryption,
@@ -213,12 +219,6 @@ function destinationOf(args: Arguments, backupFolder: string): Destination {
   }
   if (path === "")
     throw usage("-o names nothing", "Give a file, a folder, or - for the standard output.");
-  if (/^s3:/i.test(path)) {
-    throw usage(
-      `"${path}" is in S3, which bundles cannot be written to yet`,
-      "Write to a file or to -o - and copy it there.",
-    );
-  }
   if (path === "-") return { kind: "stdout" };
   return args.all ? { kind: "folder", path, perTenant: false } : { kind: "file", path };
 }

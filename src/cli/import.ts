@@ -88,6 +88,7 @@ export const importCommand = defineCommand<ImportArguments>({
     ExitCode.locked,
     ExitCode.key,
     ExitCode.database,
+    ExitCode.storage,
   ],
   repeatable: ["set", "leave-out", "leaveOut", ...repeatableKeys],
   async run(args, context) {
@@ -102,7 +103,7 @@ export const importCommand = defineCommand<ImportArguments>({
     let plan: ImportPlan | undefined;
     const given = importOptions(args);
     const keys = await keysOf(args, context);
-    const input = await openInput(args.bundle, context.signal);
+    const input = await openInput(args.bundle, context.signal, context.config.backup);
     if (input.shareRead !== undefined) progress.follow(input.shareRead);
     const options: ImportOptions = {
       ...given,

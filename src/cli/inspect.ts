@@ -20,7 +20,7 @@ export const inspectCommand = defineCommand<InspectArguments>({
     ["pgtenant inspect acme.jsonl.zst", "tenant, source, tables, rows, sizes"],
     ["ssh host cat acme.jsonl.zst | pgtenant inspect -", "the same from a pipe"],
   ],
-  exitCodes: [ExitCode.invalidInput, ExitCode.key],
+  exitCodes: [ExitCode.invalidInput, ExitCode.key, ExitCode.storage],
   repeatable: repeatableKeys,
   async run(args, context) {
     const { openInput } = await import("../storage/input.ts");
@@ -29,7 +29,7 @@ export const inspectCommand = defineCommand<InspectArguments>({
     const { output } = context;
     const maxRowBytes = parseRowSize(args.maxRowSize);
     const keys = await keysOf(args, context);
-    const input = await openInput(args.bundle, context.signal);
+    const input = await openInput(args.bundle, context.signal, context.config.backup);
     const progress = await context.progress("reading");
     if (input.shareRead !== undefined) progress.follow(input.shareRead);
     const found = await inspectBundle(input.bytes, {

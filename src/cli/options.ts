@@ -32,7 +32,7 @@ export function globalOptions(yargs: Argv): Argv<GlobalArguments> {
 export const bundleArgument = {
   type: "string",
   demandOption: true,
-  describe: "a bundle's file, or - for the standard input",
+  describe: "a bundle's file, an s3:// URL, or - for the standard input",
 } as const;
 
 export const maxRowSizeOption = {

@@ -3,7 +3,7 @@ import { AppError, ExitCode } from "../errors.ts";
 import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
 import { type KeyArguments, keysOf, repeatableKeys, withKeyOptions } from "./key-options.ts";
 import { maxRowSizeOption, parseRowSize } from "./options.ts";
-import { type PlaceArguments, withPlaceOptions } from "./place-options.ts";
+import { type PlaceArguments, placesOf, withPlaceOptions } from "./place-options.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 
 interface VerifyArguments extends GlobalArguments, KeyArguments, PlaceArguments {
@@ -43,7 +43,7 @@ export const verifyCommand = defineCommand<VerifyArguments>({
     ["pgtenant verify acme.jsonl.zst", "is this copy whole and consistent?"],
     ["pgtenant export acme -o - | pgtenant verify -", "check what an export writes"],
   ],
-  exitCodes: [ExitCode.invalidInput, ExitCode.key],
+  exitCodes: [ExitCode.invalidInput, ExitCode.key, ExitCode.storage],
   repeatable: repeatableKeys,
   async run(args, context) {
     keepHeapSmall();
@@ -79,7 +79,7 @@ async function verifyNamedBundle(args: Arguments, context: Context): Promise<Exi
   const started = performance.now();
   const maxRowBytes = parseRowSize(args.maxRowSize);
   const keys = await keysOf(args, context);
-  const input = await openInput(args.file, context.signal);
+  const input = await openInput(args.file, context.signal, placesOf(args, context.config));
   const progress = await context.progress("verifying");
   if (input.shareRead !== undefined) progress.follow(input.shareRead);
   const found = await verifyBundle(input.bytes, {

@@ -1,4 +1,5 @@
 import { AppError, ExitCode } from "../errors.ts";
+import type { Store } from "./store.ts";
 
 /** One object in S3, as `s3://bucket/key` names it. */
 export interface S3Url {
@@ -25,4 +26,30 @@ export function parseS3Url(text: string): S3Url {
     });
   }
   return { bucket, key };
+}
+
+/** Where S3 is, as the settings say it. */
+export interface S3Server {
+  readonly s3Endpoint?: string | undefined;
+  readonly s3Region?: string | undefined;
+}
+
+/**
+ * The bucket of a URL as a store, and the key in it.
+ *
+ * @throws {AppError} exit 2 for what names no single object
+ */
+export async function openS3Url(
+  url: string,
+  server: S3Server,
+): Promise<{ readonly store: Store; readonly key: string }> {
+  const { bucket, key } = parseS3Url(url);
+  if (key === "" || key.endsWith("/")) {
+    throw new AppError("bad-s3-url", ExitCode.usage, `"${url}" names no object, but a place`, {
+      hint: "Write s3://BUCKET/KEY, such as s3://backups/tenants/acme.jsonl.zst.",
+    });
+  }
+  const { openS3Store } = await import("./s3-store.ts");
+  const { s3Endpoint: endpoint, s3Region: region } = server;
+  return { store: await openS3Store({ bucket, endpoint, region }), key };
 }

@@ -5,6 +5,7 @@ import type { TenantIdentity } from "../bundle/format.ts";
 import { AppError } from "../errors.ts";
 import { databaseError } from "../postgres/database-errors.ts";
 import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
+import { isS3Url, parseS3Url } from "../storage/s3-url.ts";
 import {
   type BundleForm,
   defaultOutputName,
@@ -17,7 +18,10 @@ import {
 import { findTenant, listIdentities } from "./find-tenant.ts";
 import { type OpenSchema, openSchema, type SchemaOptions } from "./open-schema.ts";
 
-/** Where a bundle goes; a dated name is made in a folder. */
+/**
+ * Where a bundle goes; a dated name is made in a folder. A path may be an `s3://` URL, where a
+ * folder is what ends with a slash or has no key at all.
+ */
 export type Destination =
   | { readonly kind: "stdout" }
   | { readonly kind: "file"; readonly path: string }
@@ -92,6 +96,20 @@ export function exportAllTenants(
   });
 }
 
+/** What the next tenant would meet, too. */
+const stopsAll: ReadonlySet<string> = new Set([
+  "connection-lost",
+  "disk-full",
+  "no-such-bucket",
+  "s3-clock",
+  "s3-denied",
+  "s3-full",
+  "s3-no-credentials",
+  "s3-region",
+  "s3-unreachable",
+  "s3-wrong-credentials",
+]);
+
 async function attempt(
   request: ExportRequest,
   session: Session,
@@ -106,7 +124,7 @@ async function attempt(
   } catch (thrown) {
     const error = databaseError(thrown);
     if (request.signal.aborted || !(error instanceof AppError)) throw error;
-    if (error.code === "connection-lost" || error.code === "disk-full") throw error;
+    if (stopsAll.has(error.code)) throw error;
     return { tenant, error };
   }
 }
@@ -167,10 +185,13 @@ function datedPath(
   form: BundleForm,
 ): string {
   const name = defaultOutputName(tenant, snapshot.createdAt, form);
-  return perTenant ? join(folder, name.folder, name.file) : join(folder, name.file);
+  const path = perTenant ? join(name.folder, name.file) : name.file;
+  // The slashes after "s3:" are no folders.
+  return isS3Url(folder) ? `${folder.replace(/\/$/, "")}/${path}` : join(folder, path);
 }
 
 async function isFolder(path: string): Promise<boolean> {
+  if (isS3Url(path)) return parseS3Url(path).key === "";
   return await stat(path).then(
     (info) => info.isDirectory(),
     () => false,

@@ -17,7 +17,8 @@ import { copyJsonLines } from "../postgres/copy.ts";
 import type { Session } from "../postgres/session.ts";
 import { isOwned, keyOf, referencesOf } from "../profile/classify.ts";
 import type { ProgressListener } from "../progress.ts";
-import { writeToStdout, writeWholeFile } from "../storage/local-file.ts";
+import { writeOutput } from "../storage/output.ts";
+import type { S3Server } from "../storage/s3-url.ts";
 import { toolVersion } from "../version.ts";
 import { refuseForeignReferences } from "./boundary.ts";
 import type { OpenSchema } from "./open-schema.ts";
@@ -30,8 +31,10 @@ export interface BundleForm {
 }
 
 export interface ExportOptions extends BundleForm {
-  /** A path, or `-` for the standard output. */
+  /** A path, `s3://bucket/key`, or `-` for the standard output. */
   readonly output: string;
+  /** Where S3 is; by default Amazon's. */
+  readonly server?: S3Server | undefined;
   readonly overwrite: boolean;
   readonly validate: boolean;
   readonly maxRowBytes: number;
@@ -109,11 +112,7 @@ export async function exportTenant(
     onEnd: (end) => ends.push(end),
   });
   const stored = encode(bytes, options);
-  const target = { stages: [], signal: options.signal };
-  const written =
-    options.output === "-"
-      ? await writeToStdout(stored, target)
-      : await writeWholeFile(options.output, stored, { ...target, overwrite: options.overwrite });
+  const written = await writeOutput(options.output, stored, options);
   options.progress.stop();
   return {
     tenant,

@@ -70,14 +70,14 @@ daemon() {
 monmaptool --create --fsid "$cluster" --addv a "[v1:127.0.0.1:$monitor]" monmap >/dev/null
 ceph-mon -i a --mkfs --monmap monmap >>log/output.log 2>&1
 daemon ceph-mon -i a
-id=$(timeout 30 ceph osd new "$store" 2>>log/output.log)
+id=$(timeout 90 ceph osd new "$store" 2>>log/output.log)
 ceph-osd -i "$id" --mkfs --osd-uuid "$store" >>log/output.log 2>&1
 daemon ceph-osd -i "$id"
 daemon radosgw -n client.rgw.test
-timeout 60 radosgw-admin user create --uid=test --display-name=test \
+timeout 120 radosgw-admin user create --uid=test --display-name=test \
   --access-key="$key" --secret-key="$secret" >>log/output.log 2>&1
 # Its answer to somebody without a name is an error, which is an answer.
-for ((i = 0; i < 300; i++)); do
+for ((i = 0; i < 900; i++)); do
   if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
     echo ready
     read -r _ || true

@@ -28,7 +28,7 @@ export interface S3Server {
 const script = fileURLToPath(new URL("s3-server.sh", import.meta.url));
 const programs = ["radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph", "monmaptool"];
 const attempts = 3;
-const patienceMs = 120_000;
+const patienceMs = 300_000;
 
 /** Why the tests that need an S3 server cannot run here; undefined when they can. */
 export function s3Missing(): string | undefined {

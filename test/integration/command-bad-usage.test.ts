@@ -27,7 +27,7 @@ const badArguments: readonly (readonly [args: readonly string[], message: RegExp
       /Give one of them/,
     ],
     [["export", "--all", "-o", "-"], /--all writes one file a tenant/, /Name a folder/],
-    [["export", "acme", "-o", "s3://bucket/key"], /"s3:\/\/bucket\/key" is in S3/, /-o -/],
+    [["export", "acme", "-o", "s3:/bucket/key"], /"s3:\/bucket\/key" names no object/, /s3:\/\/B/],
     [["export", "acme", "--compress", "lz4"], /--compress cannot be "lz4"; it is one of/, /--help/],
     [["export", "acme", "-o", "a", "-o", "b"], /-o is given 2 times$/, /Give it once/],
     [["import", "x", "--mode", "merge"], /--mode cannot be "merge"; it is one of/, /--help/],

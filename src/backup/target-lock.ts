@@ -62,6 +62,7 @@ export async function withTargetLockIfReachable<T>(
   operation: string,
   warn: (text: string) => void,
   work: (held: HeldLock) => Promise<T>,
+  options: TargetLockOptions = {},
 ): Promise<T> {
   let begun = false;
   try {
@@ -73,6 +74,7 @@ export async function withTargetLockIfReachable<T>(
         begun = true;
         return work(held);
       },
+      options,
     );
   } catch (error) {
     if (begun || !(error instanceof AppError) || error.exitCode !== ExitCode.database) throw error;

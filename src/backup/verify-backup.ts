@@ -10,7 +10,7 @@ import { parseGlobals } from "./globals.ts";
 import type { BackupManifest } from "./manifest.ts";
 import type { OpenBackup } from "./open-backup.ts";
 import { checkStored, readPart } from "./read-part.ts";
-import { writeSidecar } from "./sidecars.ts";
+import { readSidecar, writeSidecar } from "./sidecars.ts";
 import { listTar } from "./unpack-files.ts";
 
 export interface VerifyBackupOptions {
@@ -202,6 +202,11 @@ async function remember(
 ): Promise<void> {
   if (backup.manifest === undefined || backup.id === undefined || signal.aborted) return;
   try {
+    if (outcome.checked === "stored" && outcome.result === "good") {
+      // That all of it was once read says more, and is still true of the same bytes.
+      const before = await readSidecar(backup.store, backup.id, "verified").catch(() => undefined);
+      if (before?.result === "good" && before.checked === "all") return;
+    }
     await writeSidecar(backup.store, "verified", {
       verified: 1,
       id: backup.id,

@@ -61,15 +61,56 @@ export async function checkServer(
   }
   const pooler = poolerFinding(session, facts.pid, databaseUrl);
   if (pooler !== undefined) findings.push(pooler);
-  findings.push({
-    level: "note",
-    check: "wal-archiving",
-    message:
-      facts.archive_mode === "off"
-        ? "WAL archiving is off: no point-in-time recovery; bundles and backups are all there is"
-        : "WAL archiving is on",
-  });
+  findings.push(await archivingFinding(session, facts.archive_mode));
   return findings;
+}
+
+interface ArchiverRow {
+  archived: string;
+  last_archived: string | null;
+  since: string | null;
+  failed: string;
+  last_failed: string | null;
+  failing: boolean;
+}
+
+/** Whether the server could be taken back to any moment, and since when. */
+async function archivingFinding(session: Session, mode: string): Promise<DoctorFinding> {
+  const check = "wal-archiving";
+  if (mode === "off") {
+    return {
+      level: "note",
+      check,
+      message:
+        "WAL archiving is off: no point-in-time recovery; bundles and backups are all there is",
+    };
+  }
+  const { rows } = await sql<ArchiverRow>`
+    SELECT archived_count AS archived, failed_count AS failed,
+           to_char(last_archived_time, 'YYYY-MM-DD HH24:MI:SS TZ') AS last_archived,
+           to_char(stats_reset, 'YYYY-MM-DD HH24:MI:SS TZ') AS since,
+           to_char(last_failed_time, 'YYYY-MM-DD HH24:MI:SS TZ') AS last_failed,
+           coalesce(last_failed_time > last_archived_time OR last_archived_time IS NULL, false)
+             AND failed_count > 0 AS failing
+      FROM pg_stat_archiver`.execute(session.db);
+  const [row] = rows;
+  if (row === undefined) throw new Error("the server told nothing about its archiver");
+  if (row.failing) {
+    return {
+      level: "warning",
+      check,
+      message: `WAL archiving is on and FAILS: ${row.failed} times, last at ${row.last_failed}; point-in-time recovery ends at ${row.last_archived ?? "nothing, for nothing was archived"}`,
+      hint: "See the server's log for what archive_command or archive_library said; until it works, WAL fills the server's disk.",
+    };
+  }
+  return {
+    level: "note",
+    check,
+    message:
+      row.last_archived === null
+        ? "WAL archiving is on, and nothing was archived yet"
+        : `WAL archiving is on: ${row.archived} segments since ${row.since}, the last at ${row.last_archived}; point-in-time recovery is possible behind a base backup`,
+  };
 }
 
 /** A pooler makes up the process number it sends to its clients; the server tells its own. */

@@ -11,7 +11,7 @@ export interface DoctorReport {
   readonly findings: readonly DoctorFinding[];
   readonly problems: number;
   readonly warnings: number;
-  /** 0 without a problem; 2 when the schema is not classified, else 7. */
+  /** 0 without a problem; 2 when the schema is not classified; else 6, 7 or 8 by what is wrong. */
   readonly exitCode: ExitCode;
 }
 
@@ -34,17 +34,30 @@ export function examine(
       findings.push(...rights, ...(await checkSchema(session, schema)));
       findings.push(...(await checkRows(session, schema, readable, progress)));
     }
-    const problems = findings.filter((one) => one.level === "problem");
-    const unclassified = problems.some((one) => one.check === "classification");
-    return Object.freeze({
-      findings,
-      problems: problems.length,
-      warnings: findings.filter((one) => one.level === "warning").length,
-      exitCode:
-        problems.length === 0 ? ExitCode.done : unclassified ? ExitCode.usage : ExitCode.database,
-    });
+    return doctorReport(findings);
   });
 }
+
+/** Counts what was found; the exit code is the one of the first problem. */
+export function doctorReport(findings: readonly DoctorFinding[]): DoctorReport {
+  const problems = findings.filter((one) => one.level === "problem");
+  const [first] = problems.map((one) => exitCodes.get(one.check) ?? ExitCode.database);
+  const unclassified = problems.some((one) => one.check === "classification");
+  return Object.freeze({
+    findings,
+    problems: problems.length,
+    warnings: findings.filter((one) => one.level === "warning").length,
+    exitCode: unclassified ? ExitCode.usage : (first ?? ExitCode.done),
+  });
+}
+
+/** Where a problem is not the database's. */
+const exitCodes: ReadonlyMap<string, ExitCode> = new Map([
+  ["backup-folder", ExitCode.storage],
+  ["backup-space", ExitCode.storage],
+  ["backup-s3", ExitCode.storage],
+  ["backup-key", ExitCode.key],
+]);
 
 /** Goes on without what is not classified, if that is all that is wrong. */
 async function classified(

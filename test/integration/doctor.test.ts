@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, afterEach, before, suite, test } from "node:test";
 import { pgtenant } from "../harness/command.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
@@ -8,6 +11,7 @@ import { exportBundle } from "../harness/tenant-bundle.ts";
 
 const role = "doctor_reader";
 let database: TestDatabase;
+let backups: string;
 
 function asRole(name: string): string {
   const url = new URL(database.url);
@@ -18,6 +22,7 @@ function asRole(name: string): string {
 
 suite("doctor", () => {
   before(async () => {
+    backups = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
     database = await createDatabase("doctor", "n-kudo", { settings: { "seed.big": "off" } });
     await database.query(`
       DROP ROLE IF EXISTS ${role};
@@ -27,6 +32,7 @@ suite("doctor", () => {
   after(async () => {
     await database.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
     await database.drop();
+    await rm(backups, { recursive: true });
   });
 
   test("finds all well in the database as it is, and the revoked serial that is nobody's", async () => {
@@ -59,19 +65,26 @@ suite("doctor", () => {
   });
 
   test("ends with 0 and says so on the standard output, and has it all for programs", async () => {
-    const { code, stdout, stderr } = await pgtenant(["doctor"], { url: database.url });
+    const options = { url: database.url, env: { BACKUP_DIR: backups } };
+    assert.equal((await pgtenant(["backup"], options)).code, 0);
+    const { code, stdout, stderr } = await pgtenant(["doctor"], options);
     assert.equal(code, 0);
     assert.equal(stderr, "");
     assert.match(stdout.toString(), /^ok {7}PostgreSQL /);
-    assert.match(stdout.toString(), /\n\nall is well: exports and imports should work\n$/);
+    assert.match(stdout.toString(), /\n\nall is well: exports, imports and backups should work\n$/);
     assert.match(
       stdout.toString(),
       /\nnote {5}1 row\(s\) of public\.crl_entries belong to no tenant: .*\n {9}They are in no bundle; /,
     );
-    const json = await pgtenant(["doctor", "--json"], { url: database.url });
+    const json = await pgtenant(["doctor", "--json"], options);
     const { problems, warnings, exitCode, findings } = JSON.parse(json.stdout.toString());
     assert.deepEqual([problems, warnings, exitCode], [0, 0, 0]);
-    assert.deepEqual(findings, (await report(database.url)).findings);
+    const rows = (await report(database.url)).findings;
+    assert.deepEqual(findings.slice(0, rows.length), rows);
+    assert.deepEqual(
+      findings.slice(rows.length).map((one: { check: string }) => one.check),
+      ["client-programs", "backup-folder", "backup-space", "newest-backup", "backup-key"],
+    );
   });
 
   test("finds every table that a role cannot read, and claims nothing about their rows: exit 7", async () => {
@@ -130,9 +143,11 @@ suite("doctor", () => {
       /^this role cannot move on public\.\w+_id_seq, public\.\w+_id_seq: imports fail$/,
     );
     await exportBundle(asRole(role), "acme");
-    const { code, stdout } = await pgtenant(["doctor"], { url: asRole(role) });
+    const env = { BACKUP_DIR: join(backups, "none") };
+    const { code, stdout } = await pgtenant(["doctor"], { url: asRole(role), env });
     assert.equal(code, 0);
-    assert.match(stdout.toString(), /\n\nno problem; 2 warnings to look at\n$/);
+    // The third: there is no backup.
+    assert.match(stdout.toString(), /\n\nno problem; 3 warnings to look at\n$/);
   });
 
   test("warns of a role that may not make temporary tables, or not write by default", async () => {

@@ -20,7 +20,7 @@ export function doctorText(report: DoctorReport): string {
       : [
           "",
           report.warnings === 0
-            ? "all is well: exports and imports should work"
+            ? "all is well: exports, imports and backups should work"
             : `no problem; ${counted(report.warnings, "warning")} to look at`,
         ];
   return [...lines, ...summary].join("\n");

@@ -1,5 +1,3 @@
-import type { Transform } from "node:stream";
-import zlib from "node:zlib";
 import { AppError, ExitCode } from "../errors.ts";
 import { ByteSource } from "./byte-source.ts";
 import { type DecryptionKeys, noKeys } from "./encryption.ts";
@@ -13,28 +11,6 @@ export const compressionSuffix: Readonly<Record<Compression, string>> = {
   gzip: ".gz",
   none: "",
 };
-
-const outputChunk = 256 * 1024;
-
-/** The stage that compresses, or undefined for none. */
-export function compressor(compression: Compression): Transform | undefined {
-  switch (compression) {
-    case "zstd":
-      // The checksum makes `zstd -t` worth something. More workers must not be asked for:
-      // Node's streams then end early in silence.
-      return zlib.createZstdCompress({
-        chunkSize: outputChunk,
-        params: {
-          [zlib.constants.ZSTD_c_compressionLevel]: 1,
-          [zlib.constants.ZSTD_c_checksumFlag]: 1,
-        },
-      });
-    case "gzip":
-      return zlib.createGzip({ level: 4, chunkSize: outputChunk });
-    case "none":
-      return undefined;
-  }
-}
 
 /**
  * Takes off a bundle's layers, whatever the file is called.

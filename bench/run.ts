@@ -1,8 +1,9 @@
 /**
- * Measures export and import against psql doing the same, in turn and in pairs, on a throwaway
+ * Measures export, import, backup and restore against PostgreSQL's own programs, in turn and in
+ * pairs, on a throwaway
  * PostgreSQL. Prints medians, ratios and peak memory; it judges nothing and fails nothing.
  *
- *   npm run bench -- [--rows 1000000] [--pairs 3]
+ *   npm run bench -- [--rows 1000000] [--pairs 3] [--only backups|tenants]
  */
 import { execFileSync } from "node:child_process";
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -11,6 +12,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { withThrowawayServer } from "../src/postgres/throwaway-server.ts";
+import { benchBackups } from "./backup.ts";
 import { inTurn, type Measurement, measure, peak, ratio, seconds } from "./measure.ts";
 
 const root = new URL("../", import.meta.url).pathname;
@@ -18,6 +20,7 @@ const { values: options } = parseArgs({
   options: {
     rows: { type: "string", default: "1000000" },
     pairs: { type: "string", default: "3" },
+    only: { type: "string" },
   },
 });
 const rows = Number(options.rows);
@@ -44,6 +47,8 @@ await withThrowawayServer({ path: process.env.PATH ?? "" }, async (server) => {
     `PostgreSQL ${server.version}, Node ${process.version}, ${rows} log and audit rows, ${pairs} pairs`,
   );
 
+  if (options.only !== "tenants") await benchWholeDatabase(server.url, at);
+  if (options.only === "backups") return;
   await seeded(server.url, "bench", { tenants: 1, logs: rows / 2, audit: rows / 2 });
   const queries = await exportQueries(at("bench"));
   await benchExport(at("bench"), queries);
@@ -57,6 +62,28 @@ await withThrowawayServer({ path: process.env.PATH ?? "" }, async (server) => {
     `\npgtenant --version: ${(seconds(starts.version) * 1000).toFixed(0)} ms (wanted: under 150)`,
   );
 });
+
+/** A database of 1 GB, indexes included. */
+async function benchWholeDatabase(
+  maintenance: string,
+  at: (database: string) => string,
+): Promise<void> {
+  await seeded(maintenance, "whole", { tenants: 3, logs: 280_000, audit: 190_000 });
+  const { rows: found } = await query(at("whole"), "SELECT pg_database_size('whole') AS size");
+  print(`\nthe whole database: ${(Number(found[0]?.size) / 1e6).toFixed(0)} MB`);
+  await benchBackups({
+    database: at("whole"),
+    at,
+    work,
+    pairs,
+    shell,
+    pgtenant: (args, env) => measure({ command: program, args: [...args, "--quiet"], env }),
+    query,
+    print,
+    row,
+  });
+  await query(maintenance, "DROP DATABASE whole");
+}
 
 function pgtenant(database: string, ...args: string[]): Promise<Measurement> {
   return measure({

@@ -35,10 +35,26 @@ suite("the configuration", () => {
         s3Bucket: undefined,
         s3Prefix: undefined,
         s3Endpoint: undefined,
+        s3Region: undefined,
         timeoutMinutes: 60,
+        format: "plain",
+        compression: undefined,
+        encryption: undefined,
+        recipients: [],
+        identityFiles: [],
+        includePaths: [],
+        keep: {
+          last: undefined,
+          daily: undefined,
+          weekly: undefined,
+          monthly: undefined,
+          yearly: undefined,
+        },
+        tempDirectory: undefined,
       },
       pgBin: undefined,
       searchPath: undefined,
+      programEnvironment: {},
       secrets: [],
       warnings: [],
     });
@@ -77,6 +93,7 @@ suite("the configuration", () => {
       },
     );
     assert.deepEqual(backup, {
+      ...resolveConfig({}, {}).backup,
       directory: "/b",
       schedule: "*/5 1-3 * * mon,fri",
       retentionDays: 7,
@@ -89,6 +106,46 @@ suite("the configuration", () => {
       s3Endpoint: "https://s3.example:9000",
       timeoutMinutes: 5,
     });
+  });
+
+  test("takes our own variables, lists with commas and spaces", () => {
+    const { backup } = resolveConfig(
+      {},
+      {
+        BACKUP_FORMAT: "directory",
+        BACKUP_COMPRESSION: "zstd",
+        BACKUP_ENCRYPTION: "age",
+        BACKUP_RECIPIENTS: "age1a, age1b\tage1c,,",
+        BACKUP_IDENTITY_FILE: "/keys/new identity, /keys/old",
+        BACKUP_INCLUDE_PATHS: "/etc/n-kudo,/var/lib/n kudo/pki",
+        BACKUP_S3_REGION: "eu-central-1",
+        BACKUP_KEEP_LAST: "3",
+        BACKUP_KEEP_DAILY: "7",
+        BACKUP_KEEP_WEEKLY: "4",
+        BACKUP_KEEP_MONTHLY: "12",
+        BACKUP_KEEP_YEARLY: " 1 ",
+        BACKUP_TEMP_DIR: "/scratch",
+      },
+    );
+    assert.deepEqual(backup, {
+      ...resolveConfig({}, {}).backup,
+      format: "directory",
+      compression: "zstd",
+      encryption: "age",
+      recipients: ["age1a", "age1b", "age1c"],
+      identityFiles: ["/keys/new identity", "/keys/old"],
+      includePaths: ["/etc/n-kudo", "/var/lib/n kudo/pki"],
+      s3Region: "eu-central-1",
+      keep: { last: 3, daily: 7, weekly: 4, monthly: 12, yearly: 1 },
+      tempDirectory: "/scratch",
+    });
+  });
+
+  test("has AWS's own region where ours is not set", () => {
+    const region = (environment: Record<string, string>) =>
+      resolveConfig({}, environment).backup.s3Region;
+    assert.equal(region({ AWS_REGION: "us-west-2" }), "us-west-2");
+    assert.equal(region({ AWS_REGION: "us-west-2", BACKUP_S3_REGION: "eu-west-1" }), "eu-west-1");
   });
 
   test("cannot be changed", () => {
@@ -107,6 +164,10 @@ suite("the configuration", () => {
       ["BACKUP_ENCRYPT", "constructor", "true or false"],
       ["BACKUP_S3_ENDPOINT", "s3.example", "a URL that begins with http:// or https://"],
       ["BACKUP_TIMEOUT_MINUTES", "1.5", "a whole number of minutes, at least 1"],
+      ["BACKUP_ENCRYPTION", "true", "age or openssl"],
+      ["BACKUP_COMPRESSION", "true", "gzip, zstd or none"],
+      ["BACKUP_FORMAT", "tar", "plain, custom or directory"],
+      ["BACKUP_KEEP_DAILY", "0", "a whole number, at least 1"],
     ];
     for (const [name, value, form] of wrong) {
       assert.throws(

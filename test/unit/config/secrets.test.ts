@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { maskSecrets, secretsOfUrl, writtenForms } from "../../../src/config/secrets.ts";
+import {
+  keysOnCommandLine,
+  maskSecrets,
+  secretsOfUrl,
+  writtenForms,
+} from "../../../src/config/secrets.ts";
 
 const masked = (text: string, url: string) => maskSecrets(text, secretsOfUrl(url));
 
@@ -62,5 +67,26 @@ suite("a URL that nobody named", () => {
     assert.equal(maskSecrets(example, []), example);
     const without = "http://host:8080/a and postgres://user@host/db";
     assert.equal(maskSecrets(without, []), without);
+  });
+});
+
+suite("keys on the command line", () => {
+  test("are found in each way to write them", () => {
+    const found = (...argv: string[]) => keysOnCommandLine(argv);
+    assert.deepEqual(found("restore", "-k", "s3cret", "file"), ["s3cret"]);
+    assert.deepEqual(found("restore", "-f", "-ks3cret", "file"), ["s3cret"]);
+    assert.deepEqual(found("restore", "-fk", "s3cret"), ["s3cret"]);
+    assert.deepEqual(found("restore", "-k=s3cret", "--k=other"), ["s3cret", "other"]);
+    assert.deepEqual(found("--json", "import", "--key", "a", "--key=b c"), ["a", "b c"]);
+    assert.deepEqual(found("verify", "--key-file", "f", "-i", "k", "-k"), []);
+  });
+
+  test("are none of those commands whose -k is a number of days, or of other options", () => {
+    assert.deepEqual(keysOnCommandLine(["backup", "-k", "14"]), []);
+    assert.deepEqual(keysOnCommandLine(["--quiet", "prune", "-k", "14"]), []);
+    assert.deepEqual(
+      keysOnCommandLine(["export", "acme", "-obackup.jsonl", "--keep-in-flight"]),
+      [],
+    );
   });
 });

@@ -74,7 +74,7 @@ export async function runCommandLine(
 function rootParser(): Argv<GlobalArguments> {
   const parser = makeYargs()
     .scriptName("pgtenant")
-    .usage("pgtenant <command>\n\nDisaster recovery for one tenant of a PostgreSQL database.")
+    .usage("pgtenant <command>\n\nDisaster recovery for a multi-tenant PostgreSQL database: one tenant, or all of it.")
     .locale("en")
     .parserConfiguration({ "boolean-negation": false, "parse-numbers": false })
     .exitProcess(false)

@@ -2,7 +2,7 @@ import type { ArgumentsCamelCase } from "yargs";
 import type { Compression } from "../bundle/layers.ts";
 import type { BundleLayout } from "../bundle/writer.ts";
 import { ExitCode } from "../errors.ts";
-import type { Destination, ExportRequest } from "../tenant/export-tenants.ts";
+import type { Destination, ExportListener, ExportRequest } from "../tenant/export-tenants.ts";
 import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
 import {
   type EncryptArguments,
@@ -11,6 +11,7 @@ import {
   withEncryptOptions,
 } from "./key-options.ts";
 import { connectionOf, maxRowSizeOption, parseRowSize, schemaOptionsOf, usage } from "./options.ts";
+import { recorded } from "./recorded.ts";
 import { errorDocument } from "./report-error.ts";
 
 interface ExportArguments extends GlobalArguments, EncryptArguments {
@@ -100,7 +101,13 @@ async function exportOne(args: Arguments, context: Context): Promise<ExitCode> {
   const { exportText, nextAfterExport } = await import("./render/export.ts");
   const { output } = context;
   const request = await requestOf(args, context, tenant);
-  const result = await exportNamedTenant(request, tenant);
+  const result = await recorded(
+    context,
+    "export",
+    tenant,
+    () => exportNamedTenant(request, tenant),
+    ({ output: to, rows, bytes }) => ({ details: { to, rows, bytes } }),
+  );
   for (const warning of result.warnings) output.warn(warning);
   output.text(exportText(result));
   output.hint(nextAfterExport(result));
@@ -123,7 +130,7 @@ async function exportAll(args: Arguments, context: Context): Promise<ExitCode> {
   const { output } = context;
   const warned = new Set<string>();
   const request = await requestOf(args, context, "--all");
-  const result = await exportAllTenants(request, (outcome) => {
+  const tell: ExportListener = (outcome) => {
     if ("error" in outcome) {
       const { tenant, error } = outcome;
       output.error(
@@ -138,7 +145,12 @@ async function exportAll(args: Arguments, context: Context): Promise<ExitCode> {
       warned.add(warning);
     }
     output.text(exportLine(outcome));
-  });
+  };
+  const work = () => exportAllTenants(request, tell);
+  const result = await recorded(context, "export", "every tenant", work, (done) => ({
+    exitCode: done.failed[0]?.error.exitCode,
+    details: { exported: done.exported.length, failed: done.failed.length },
+  }));
   output.text(exportAllText(result));
   const [first] = result.failed;
   const exitCode = first?.error.exitCode ?? ExitCode.done;

@@ -16,6 +16,7 @@ import {
   parseRowSize,
   schemaOptionsOf,
 } from "./options.ts";
+import { recorded } from "./recorded.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 
 interface ImportArguments extends GlobalArguments, KeyArguments {
@@ -118,12 +119,16 @@ export const importCommand = defineCommand<ImportArguments>({
         if (!given.dryRun) interruption.meaning = whileApplying;
       },
     };
-    const result = await withSession(connectionOf(context, "import"), async (session) => {
-      const schema = await openSchema(session, schemaOptionsOf(context));
-      return await importBundle(session, schema, input.bytes, options);
-    }).catch((error: unknown) => {
-      throw plan === undefined ? error : withPlan(error, plan);
-    });
+    const work = () =>
+      withSession(connectionOf(context, "import"), async (session) => {
+        const schema = await openSchema(session, schemaOptionsOf(context));
+        return await importBundle(session, schema, input.bytes, options);
+      }).catch((error: unknown) => {
+        throw plan === undefined ? error : withPlan(error, plan);
+      });
+    const result = await (given.dryRun
+      ? work()
+      : recorded(context, "import", input.name, work, outcomeOf));
     progress.stop();
     output.text(importText(result, given.dryRun));
     if (given.dryRun) output.hint(nextAfterPlan(result, args.bundle, flagsOf(args)));
@@ -132,6 +137,22 @@ export const importCommand = defineCommand<ImportArguments>({
     return ExitCode.done;
   },
 });
+
+/** What an import did, for the journal. */
+function outcomeOf({ plan }: ImportResult) {
+  const { tenant, mode, tables } = plan;
+  const sum = (count: (table: (typeof tables)[number]) => number) =>
+    tables.reduce((total, table) => total + count(table), 0);
+  return {
+    details: {
+      tenant: tenant.slug ?? tenant.id,
+      mode,
+      inserted: sum((table) => table.insert),
+      updated: sum((table) => table.update),
+      deleted: sum((table) => table.delete),
+    },
+  };
+}
 
 const whileApplying =
   "nothing was written, unless the transaction was already being committed; run the same command again, it changes nothing twice";

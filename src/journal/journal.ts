@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { stat } from "node:fs/promises";
 import { maskSecrets } from "../config/secrets.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import { appendRecords, journalPath } from "./journal-file.ts";
@@ -164,6 +165,18 @@ export class Journal {
 
 export function openJournal(folder: string, options: JournalOptions): Journal {
   return new Journal(folder, options);
+}
+
+/** The journal of a folder that exists; undefined for one that does not. */
+export async function openJournalOf(
+  folder: string,
+  options: JournalOptions,
+): Promise<Journal | undefined> {
+  const exists = await stat(folder).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
+  return exists ? openJournal(folder, options) : undefined;
 }
 
 /**

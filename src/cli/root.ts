@@ -74,7 +74,9 @@ export async function runCommandLine(
 function rootParser(): Argv<GlobalArguments> {
   const parser = makeYargs()
     .scriptName("pgtenant")
-    .usage("pgtenant <command>\n\nDisaster recovery for a multi-tenant PostgreSQL database: one tenant, or all of it.")
+    .usage(
+      "pgtenant <command>\n\nDisaster recovery for a multi-tenant PostgreSQL database: one tenant, or all of it.",
+    )
     .locale("en")
     .parserConfiguration({ "boolean-negation": false, "parse-numbers": false })
     .exitProcess(false)

@@ -66,7 +66,7 @@ export function maskSecrets(text: string, secrets: readonly string[]): string {
           );
   }
   // Last, or half of a password with an @ in it would be left where it is not written as %40.
-  return masked.replace(/(\w+:\/\/[^\s:/@"']*:)(?!password@)[^\s@"']*(?=@)/g, "$1***");
+  return masked.replace(/(\b\w+:\/\/[^\s:/@"']*:)(?!password@)[^\s@"']*(?=@)/g, "$1***");
 }
 
 function decoded(text: string): string {

@@ -90,3 +90,13 @@ suite("keys on the command line", () => {
     );
   });
 });
+
+suite("masking a long text", () => {
+  test("takes time in proportion to its length, a word of a million letters included", () => {
+    const word = "x".repeat(1_000_000);
+    const started = performance.now();
+    assert.equal(maskSecrets(word, ["a secret"]), word);
+    assert.equal(maskSecrets(`${word} postgres://u:p@h/d`, []), `${word} postgres://u:***@h/d`);
+    assert.ok(performance.now() - started < 2_000);
+  });
+});

@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import { AppError, ExitCode } from "../errors.ts";
-import { maintenanceDatabases, maintenanceUrl } from "../postgres/maintenance-url.ts";
-import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
+import { withMaintenanceSession } from "../postgres/maintenance-session.ts";
+import type { ConnectionOptions, Session } from "../postgres/session.ts";
 import type { HeldLock } from "./held-lock.ts";
 
 /** "pgtb": the class of the locks on whole databases; those on tenants have another one. */
@@ -33,7 +33,11 @@ export async function withTargetLock<T>(
   const lost = new AbortController();
   // An error of the work must not be read as one of the lock's session.
   let outcome: { readonly value: T } | { readonly thrown: unknown } | undefined;
-  await withMaintenanceSession(connection, database, operation, async (session) => {
+  // Without the signal: an interrupted run still cleans up, and nobody else may begin meanwhile.
+  const { signal, ...unsignalled } = connection;
+  signal?.throwIfAborted();
+  const own = { ...unsignalled, applicationName: `pgtenant ${operation}` };
+  await withMaintenanceSession(own, database, async (session) => {
     await lockOrThrow(session, database, options.patienceMs ?? 3_000);
     session.client.once("end", () => lost.abort(lockLost(database)));
     try {
@@ -80,39 +84,6 @@ export async function withTargetLockIfReachable<T>(
     if (begun || !(error instanceof AppError) || error.exitCode !== ExitCode.database) throw error;
     warn(`the database "${database}" could not be locked, and is not needed: ${error.message}`);
     return await work({ lost: new AbortController().signal });
-  }
-}
-
-async function withMaintenanceSession(
-  connection: ConnectionOptions,
-  database: string,
-  operation: string,
-  use: (session: Session) => Promise<void>,
-): Promise<void> {
-  // Without the signal: an interrupted run still cleans up, and nobody else may begin meanwhile.
-  const { signal, ...unsignalled } = connection;
-  signal?.throwIfAborted();
-  const candidates = maintenanceDatabases(database);
-  let reached = false;
-  for (const [at, name] of candidates.entries()) {
-    try {
-      await withSession(
-        {
-          ...unsignalled,
-          databaseUrl: maintenanceUrl(connection.databaseUrl, name),
-          applicationName: `pgtenant ${operation}`,
-        },
-        async (session) => {
-          reached = true;
-          await use(session);
-        },
-      );
-      return;
-    } catch (error) {
-      // Dropped or closed to this role: the other one may not be.
-      const closed = error instanceof AppError && error.exitCode === ExitCode.database;
-      if (reached || !closed || at === candidates.length - 1) throw error;
-    }
   }
 }
 

@@ -90,7 +90,7 @@ export async function withSession<T>(
 async function connect(options: ConnectionOptions): Promise<pg.Client> {
   const deadline = Date.now() + (options.startupPatienceMs ?? 30_000);
   for (;;) {
-    const client = new pg.Client(clientConfig(options));
+    const client = makeClient(options);
     // Without a listener a connection that dies between two queries would end the process;
     // the next query reports it.
     client.on("error", () => undefined);
@@ -104,6 +104,25 @@ async function connect(options: ConnectionOptions): Promise<pg.Client> {
       }
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
+  }
+}
+
+function makeClient(options: ConnectionOptions): pg.Client {
+  const client = new pg.Client(clientConfig(options));
+  // pg leaves %3A, %2F and the like in a database's name as they are, and libpq does not.
+  const { connectionParameters } = client as unknown as {
+    readonly connectionParameters: { database?: string };
+  };
+  const name = new URL(options.databaseUrl).pathname.slice(1);
+  if (name !== "") connectionParameters.database = decodeName(name);
+  return client;
+}
+
+function decodeName(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    throw invalidUrl();
   }
 }
 

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { applyDatabaseSettings, applyRoles, missingRoles } from "../../src/backup/apply-globals.ts";
@@ -11,6 +13,7 @@ import { findClientPrograms } from "../../src/postgres/client-programs.ts";
 import { maintenanceUrl } from "../../src/postgres/maintenance-url.ts";
 import { type Session, withSession } from "../../src/postgres/session.ts";
 import { fastSettings, withThrowawayServer } from "../../src/postgres/throwaway-server.ts";
+import { pgtenant } from "../harness/command.ts";
 
 /** Names and values that break whoever pastes them into SQL. */
 const hostile = {
@@ -250,6 +253,38 @@ suite("roles and database settings", () => {
       assert.deepEqual({ roles, ...rest }, { ...originals, roles: nobody });
       await session.client.query(`DROP DATABASE ${id(hostile.database)}`);
     });
+  });
+
+  test("a restore on a server without its roles does not stop at one", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "pgtenant-globals-"));
+    try {
+      await onServer(maintenanceUrl(source, hostile.database), async ({ client }) => {
+        await client.query("CREATE TABLE IF NOT EXISTS owned (id int PRIMARY KEY)");
+        await client.query("ALTER TABLE owned OWNER TO app");
+        await client.query(`GRANT SELECT ON owned TO ${id(hostile.role)}`);
+      });
+      const env = { BACKUP_DIR: folder };
+      const url = maintenanceUrl(source, hostile.database);
+      const made = await pgtenant(["backup", "--role-passwords"], { url, env });
+      assert.equal(made.code, 0, made.stderr);
+      await withFresh([], async (session) => {
+        const restored = await pgtenant(["restore", "latest", "-f"], {
+          url: maintenanceUrl(fresh, hostile.database),
+          env,
+        });
+        assert.equal(restored.code, 0, restored.stderr);
+        assert.deepEqual(await described(session, hostile.database), originals);
+        await onServer(maintenanceUrl(fresh, hostile.database), async ({ client }) => {
+          const { rows } = await client.query(
+            "SELECT relowner::regrole::text AS owner FROM pg_class WHERE relname = 'owned'",
+          );
+          assert.deepEqual(rows, [{ owner: "app" }]);
+        });
+        await session.client.query(`DROP DATABASE ${id(hostile.database)}`);
+      });
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 
   /** The fresh server, emptied before: of databases and roles, ours and the given ones. */

@@ -156,5 +156,6 @@ function whyItGoes(
 }
 
 function days(number: number): string {
+  if (number < 1) return "less than a day";
   return number === 1 ? "1 day" : `${number} days`;
 }

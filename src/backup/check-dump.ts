@@ -9,7 +9,7 @@ import type { ClientPrograms } from "../postgres/client-programs.ts";
 import { openTempFolder } from "../postgres/temp-folder.ts";
 import type { DumpFormat } from "./backup-name.ts";
 import { unpackFolder } from "./dump-folder.ts";
-import { dumpVersions, endsWithMarker } from "./dump-marker.ts";
+import { dumpVersions, endsWithMarker, staysInDatabase } from "./dump-marker.ts";
 import type { OpenBackup } from "./open-backup.ts";
 import { type PartSource, readPart } from "./read-part.ts";
 import { sniffDump } from "./sniff-dump.ts";
@@ -56,7 +56,12 @@ export async function checkDump(backup: OpenBackup, options: CheckOptions): Prom
   }
   const dump = await sniffDump(counted(part));
   const server = backup.manifest?.source.server ?? dump.versions.server;
-  const found = await inspect(dump.format, dump.bytes, part.name, options);
+  // Ours stay where they are, by how they were made.
+  const bytes =
+    backup.manifest === undefined && dump.format === "plain"
+      ? staysInDatabase(dump.bytes, part.name)
+      : dump.bytes;
+  const found = await inspect(dump.format, bytes, part.name, options);
   return {
     part,
     format: dump.format ?? "plain",

@@ -32,6 +32,39 @@ export async function* endsWithMarker(
   }
 }
 
+/** How pg_dump --create and pg_dumpall go on to another database. */
+const connectLine = Buffer.from("\n\\connect ");
+
+/**
+ * Passes a plain dump through that something else has made, unless it leaves the database that it is
+ * loaded into: psql would follow it into the one that is not to be touched. No line of COPY's data can
+ * begin like that.
+ *
+ * @throws {AppError} exit 4 where it does
+ */
+export async function* staysInDatabase(
+  source: AsyncIterable<Uint8Array>,
+  name: string,
+): AsyncGenerator<Uint8Array> {
+  let tail: Buffer = Buffer.alloc(0);
+  for await (const chunk of source) {
+    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+    const seam = Buffer.concat([tail, bytes.subarray(0, connectLine.length)]);
+    if (bytes.includes(connectLine) || seam.includes(connectLine)) {
+      throw new AppError(
+        "dump-of-a-server",
+        ExitCode.refused,
+        `${name} goes to a database of its own choice (\\connect): it was made by pg_dumpall or pg_dump --create`,
+        {
+          hint: "Give it to psql on a server where nothing can be lost, then back up the database that is wanted.",
+        },
+      );
+    }
+    yield chunk;
+    tail = Buffer.concat([tail, bytes.subarray(-connectLine.length)]).subarray(-connectLine.length);
+  }
+}
+
 export interface DumpVersions {
   /** The server that was dumped, such as `15.18`. */
   readonly server: string | undefined;

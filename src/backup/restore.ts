@@ -11,7 +11,7 @@ import { type Globals, parseGlobals } from "./globals.ts";
 import { loadDump } from "./load-dump.ts";
 import { type PreparedDump, prepareDump } from "./prepare-dump.ts";
 import { readPart } from "./read-part.ts";
-import type { RestorePlan, RestoreRequest, RestoreResult } from "./restore-types.ts";
+import type { RestoreMode, RestorePlan, RestoreRequest, RestoreResult } from "./restore-types.ts";
 import {
   createScratch,
   dropDatabase,
@@ -26,7 +26,7 @@ import {
   refuseClients,
   swapDatabases,
 } from "./swap-databases.ts";
-import { countTableRows, rowDifferences } from "./table-rows.ts";
+import { countTableRows, type RowDifference, rowDifferences } from "./table-rows.ts";
 
 /**
  * Restores a database. The backup is read to its end and found whole before anything is touched;
@@ -234,10 +234,17 @@ class Restore {
       );
       return counted;
     } catch (error) {
-      // After an interruption the session is gone; the next restore drops it then.
-      await dropDatabase(this.#admin, scratch).catch(() => undefined);
+      await this.#dropScratch(scratch);
       throw error;
     }
+  }
+
+  /** An interruption has taken our session, so this is done in another one. What is left all the same, the next restore drops. */
+  async #dropScratch(scratch: string): Promise<void> {
+    const { signal: _, ...connection } = this.#request.connection;
+    await withMaintenanceSession(connection, this.#target, (session) =>
+      dropDatabase(session, scratch),
+    ).catch(() => undefined);
   }
 
   async #replaceInPlace(
@@ -286,35 +293,46 @@ class Restore {
 
   /** @throws {AppError} exit 3 when a table has not the rows that the manifest says */
   async #count(database: string) {
-    const { connection, backup } = this.#request;
+    const { connection, backup, mode } = this.#request;
     const expected = backup.manifest?.tables;
     return await withSession(
       { ...connection, databaseUrl: maintenanceUrl(connection.databaseUrl, database) },
       async (session) => {
         const found = await countTableRows(session);
         const differences = expected == null ? [] : rowDifferences(expected, found);
-        if (differences.length > 0) {
-          const shown = differences.map(
-            ({ table, expected: was, found: is }) =>
-              `${table}: ${is ?? "no table"}, and the manifest says ${was ?? "no table"}`,
-          );
-          throw new AppError(
-            "rows-differ",
-            ExitCode.invalidInput,
-            `what was restored has not the rows of the manifest, in ${differences.length} tables`,
-            {
-              hint: "Take an older backup; the database that was there is what it was.",
-              details: shown,
-              data: { differences },
-            },
-          );
+        // In place, what the backup does not know stays as it is.
+        const extra = mode === "in-place" ? differences.filter((one) => one.expected === null) : [];
+        for (const { table } of extra) {
+          this.#notes.push(`${table} is not in the backup, and was left as it is`);
         }
+        const wrong = differences.filter((one) => !extra.includes(one));
+        if (wrong.length > 0) throw rowsDiffer(wrong, mode);
         // Without statistics the first hours after a restore are slow.
         await session.client.query("ANALYZE");
         return { tables: found.length, rows: found.reduce((sum, one) => sum + one.rows, 0) };
       },
     );
   }
+}
+
+function rowsDiffer(differences: readonly RowDifference[], mode: RestoreMode): AppError {
+  const { length } = differences;
+  return new AppError(
+    "rows-differ",
+    ExitCode.invalidInput,
+    `what was restored has not the rows of the manifest, in ${length} table${length === 1 ? "" : "s"}`,
+    {
+      hint:
+        mode === "in-place"
+          ? "It stands in the database now, as far as the backup has it; look at these tables, or restore an older backup."
+          : "Take an older backup; the database that was there is what it was.",
+      details: differences.map(
+        ({ table, expected, found }) =>
+          `${table}: ${found ?? "no table"}, and the manifest says ${expected ?? "no table"}`,
+      ),
+      data: { differences },
+    },
+  );
 }
 
 function withRoleHint(error: unknown): unknown {

@@ -18,13 +18,13 @@ type Arguments = KeyArguments &
 /** Verifies a backup in every place that has it; one bad copy does not hide another. */
 export async function verifyNamed(args: Arguments, context: Context): Promise<ExitCode> {
   const { verifyBackup } = await import("../backup/verify-backup.ts");
-  const { withJournal, openJournal } = await import("../journal/journal.ts");
+  const { withJournal, openJournalOf } = await import("../journal/journal.ts");
   const { verifiedDocument, verifiedText } = await import("./render/verify-backup.ts");
   const { config, output, signal } = context;
   const warn = (text: string) => output.warn(text);
   const keys = await keysOf(args, context);
   const { backups, places, stores } = await openNamedBackups(args.file, args, context);
-  const journal = openJournal(places.directory, { secrets: config.secrets, warn });
+  const journal = await openJournalOf(places.directory, { secrets: config.secrets, warn });
   const progress = await context.progress("verifying", "bytes");
   const verify = async (backup: OpenBackup): Promise<VerifiedBackup> => {
     for (const warning of backup.warnings) output.warn(warning);
@@ -40,7 +40,7 @@ export async function verifyNamed(args: Arguments, context: Context): Promise<Ex
       });
     try {
       // What has no manifest is not ours to keep a record of.
-      return await (backup.manifest === undefined
+      return await (backup.manifest === undefined || journal === undefined
         ? work()
         : withJournal(
             journal,

@@ -168,9 +168,9 @@ suite("an environment that cannot be understood", () => {
   test("BACKUP_ENCRYPT=true never leads to a readable bundle", async () => {
     const result = await pgtenant(["export", "acme"], { url, env: { BACKUP_ENCRYPT: "true" } });
     assertFailure(result, {
-      code: 2,
-      message: /BACKUP_ENCRYPT is on, and bundles are not encrypted yet$/,
-      hint: /age -r RECIPIENT/,
+      code: 6,
+      message: /encryption is on, and there is no key for it$/,
+      hint: /BACKUP_ENCRYPTION_KEY/,
     });
   });
 });

@@ -61,10 +61,9 @@ suite("bundles in S3", { skip: s3Missing() ?? false }, () => {
     await assertUnchanged(database.url, whole);
   });
 
-  test("have a dated name below a URL that ends with a slash, or is a bucket", async () => {
-    const exported = JSON.parse(
-      await done("export", "--all", "-o", `s3://${bucket.name}/all/`, "--json"),
-    );
+  test("have a dated name below a URL that ends with a slash", async () => {
+    const place = `s3://${bucket.name}/all/`;
+    const exported = JSON.parse(await done("export", "--all", "-o", place, "--json"));
     const store = await bucket.open();
     const keys = await keysOf(store, "all/");
     assert.deepEqual(
@@ -72,33 +71,22 @@ suite("bundles in S3", { skip: s3Missing() ?? false }, () => {
       keys.map((key) => `s3://${bucket.name}/${key}`),
     );
     assert.match(keys[0] ?? "", /^all\/tenant_acme_\d{8}_\d{6}\.jsonl\.zst$/);
-    const { output } = JSON.parse(
-      await done("export", "acme", "-o", `s3://${bucket.name}`, "--json"),
-    );
-    assert.match(output, /^s3:\/\/[^/]+\/tenant_acme_\d{8}_\d{6}\.jsonl\.zst$/);
   });
 
   test("are not overwritten without a word, and a wrong URL is a usage error", async () => {
     const store = await bucket.open();
-    const url = `s3://${bucket.name}/taken`;
     await store.write("taken", chunks("theirs"));
+    const url = `s3://${bucket.name}/taken`;
     const taken = await run("export", "acme", "-o", url);
     assert.equal(taken.code, 2);
     assert.match(taken.stderr, /the object "s3:.*\/taken" exists already\nhint: .*--overwrite/);
     assert.equal((await readAll(store, "taken")).toString(), "theirs");
-    await done("export", "acme", "-o", url, "--overwrite");
-    await done("verify", url);
 
-    for (const [args, message] of [
-      [["inspect", `s3://${bucket.name}/missing`], /there is no object "s3:.*\/missing"/],
-      [["inspect", `s3://${bucket.name}/`], /names no object, but a place/],
-      [["export", "acme", "-o", "s3:/x/y"], /"s3:\/x\/y" names no object in S3/],
-      [
-        ["export", "acme", "-o", `s3://${bucket.name}/a/../b`],
-        /cannot be the name of a stored file/,
-      ],
+    for (const [key, message] of [
+      ["missing", /there is no object "s3:.*\/missing"/],
+      ["", /names no object, but a place/],
     ] as const) {
-      const { code, stderr } = await run(...args);
+      const { code, stderr } = await run("inspect", `s3://${bucket.name}/${key}`);
       assert.equal(code, 2, stderr);
       assert.match(stderr, message);
     }
@@ -113,8 +101,7 @@ suite("bundles in S3", { skip: s3Missing() ?? false }, () => {
       /could not write "s3:.*\/denied": .* denies it \(AccessDenied\)\nhint: /,
     );
     proxy.heal();
-    const store = await bucket.open();
-    assert.deepEqual(await keysOf(store, "denied"), []);
+    assert.deepEqual(await keysOf(await bucket.open(), "denied"), []);
     const missing = await run("verify", "s3://no-such-bucket-here/x");
     assert.equal(missing.code, 8, missing.stderr);
     assert.match(missing.stderr, /there is no bucket "no-such-bucket-here"/);

@@ -106,8 +106,11 @@ suite("a store in S3 behind a network that fails", { skip: s3Missing() ?? false 
   suite("while an upload is interrupted", () => {
     test("its clearing up has a deadline of its own, and nothing is left", async () => {
       const stop = new AbortController();
-      proxy.fail(isRequest.part, { kind: "stall" });
-      setTimeout(() => stop.abort(), 150);
+      const isPart = (request: SeenRequest) => {
+        if (isRequest.part(request)) setTimeout(() => stop.abort(), 20);
+        return isRequest.part(request);
+      };
+      proxy.fail(isPart, { kind: "stall" });
       await assert.rejects(store.write("stopped", inPieces(), { signal: stop.signal }), {
         name: "AbortError",
       });
@@ -226,9 +229,12 @@ suite("a store in S3 behind a network that fails", { skip: s3Missing() ?? false 
         await assert.rejects(async () => await work(`stalled-${key}`), failure, key);
         const taken = performance.now() - begun;
         assert.ok(taken < 8_000, `${key}: ${taken} ms`);
-        // Two parts are sent at a time.
-        const each = seen(mine) / (matches === isRequest.part ? 2 : 1);
-        assert.equal(each, 2, `${key}: silence is borne twice, not five times`);
+        // Two parts are sent at a time, and the first that fails ends the other.
+        const times = seen(mine);
+        assert.ok(
+          matches === isRequest.part ? times >= 2 && times <= 4 : times === 2,
+          `${key}: silence is borne twice, not five times: ${times}`,
+        );
       };
       await Promise.all(cases.map(stalls));
       proxy.heal();

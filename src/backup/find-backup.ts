@@ -29,7 +29,7 @@ const farAheadMs = 24 * 3_600_000;
  * a warning, as long as another one has the backup.
  *
  * @throws {AppError} exit 2 when there is no such backup; exit 3 when parts of it are missing or
- *   its manifest is not whole; exit 8 when no store can be reached
+ *   its manifest is not whole, and for `latest` when all are damaged; exit 8 when no store can be reached
  */
 export async function findBackup(
   stores: readonly Store[],
@@ -144,7 +144,12 @@ function noSuchBackup(
     wanted === "latest"
       ? `there is no good backup${whose} in ${places}`
       : `there is no backup "${wanted}" in ${places}`;
-  return new AppError("no-such-backup", ExitCode.usage, message, {
+  // Backups that are there and damaged are another matter than none.
+  const damaged = catalogues.some(({ entries }) =>
+    entries.some(({ state }) => state === "corrupt" || state === "missing-parts"),
+  );
+  const exitCode = wanted === "latest" && damaged ? ExitCode.invalidInput : ExitCode.usage;
+  return new AppError("no-such-backup", exitCode, message, {
     hint:
       good.length === 0
         ? "Check BACKUP_DIR and BACKUP_S3_BUCKET; pgtenant list shows everything that is there."

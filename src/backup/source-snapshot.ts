@@ -12,6 +12,8 @@ export interface SourceSnapshot {
   readonly source: Omit<BackupManifest["source"], "pgDump">;
   /** Tablespaces other than the default, whose tables will all lie in the default one. */
   readonly tablespaces: readonly string[];
+  /** What ALTER ROLE ALL has set, which pg_dumpall leaves out. */
+  readonly settingsOfAll: readonly string[];
 }
 
 interface SourceRow {
@@ -31,6 +33,7 @@ interface SourceRow {
     readonly datlocale?: string | null;
   };
   tablespaces: readonly string[];
+  settings_of_all: readonly string[];
 }
 
 /** Opens the snapshot of a backup and keeps it while `use` runs. */
@@ -53,7 +56,10 @@ export function withSourceSnapshot<T>(
              to_json(d) AS database,
              ARRAY(SELECT DISTINCT t.spcname::text FROM pg_class c
                      JOIN pg_tablespace t ON t.oid = c.reltablespace
-                    WHERE t.spcname NOT IN ('pg_default', 'pg_global') ORDER BY 1) AS tablespaces
+                    WHERE t.spcname NOT IN ('pg_default', 'pg_global') ORDER BY 1) AS tablespaces,
+             ARRAY(SELECT split_part(setting, '=', 1) FROM pg_db_role_setting s,
+                          unnest(s.setconfig) AS setting
+                    WHERE s.setdatabase = 0 AND s.setrole = 0 ORDER BY 1) AS settings_of_all
         FROM pg_database d WHERE d.datname = current_database()`.execute(session.db);
     const [row] = rows;
     if (row === undefined) throw new Error("the server told nothing about its database");
@@ -76,6 +82,7 @@ export function withSourceSnapshot<T>(
         },
       },
       tablespaces: row.tablespaces,
+      settingsOfAll: row.settings_of_all,
     });
   });
 }

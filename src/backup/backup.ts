@@ -89,9 +89,12 @@ class Run {
   readonly #started: number;
   readonly #targets: readonly Target[];
   readonly #warnings: string[] = [];
+  /** Fires when the rows could not be counted: without them the dump is not worth its end. */
+  readonly #uncountable = new AbortController();
 
   constructor(request: BackupRequest, snapshot: SourceSnapshot, started: number) {
-    this.#request = request;
+    const signal = AbortSignal.any([request.signal, this.#uncountable.signal]);
+    this.#request = { ...request, signal };
     this.#snapshot = snapshot;
     this.#started = started;
     this.#targets = request.stores.map((store) => ({ store, failure: undefined }));
@@ -169,7 +172,8 @@ class Run {
       signal: request.signal,
     };
     const counting = snapshot.sharedAs === undefined ? undefined : countTableRows(snapshot.session);
-    counting?.catch(() => undefined); // it is awaited behind the dump
+    // It is awaited behind the dump, which may take hours.
+    counting?.catch((error: unknown) => this.#uncountable.abort(error));
     const parts: BackupPart[] = [];
     const globals = await this.#globals(id, context);
     if (globals !== undefined) parts.push(globals);
@@ -249,7 +253,7 @@ class Run {
   }
 
   #warnAbout(uncounted: boolean): void {
-    const { tablespaces } = this.#snapshot;
+    const { tablespaces, settingsOfAll } = this.#snapshot;
     if (uncounted) {
       this.#warnings.push(
         "the server is a standby and cannot share its snapshot: rows were not counted, and a restore cannot compare them",
@@ -258,6 +262,11 @@ class Run {
     if (tablespaces.length > 0) {
       this.#warnings.push(
         `a restore puts everything into the default tablespace, the tables of ${tablespaces.join(", ")} too`,
+      );
+    }
+    if (settingsOfAll.length > 0) {
+      this.#warnings.push(
+        `what ALTER ROLE ALL has set is in no backup: ${settingsOfAll.join(", ")}; on a new server it has to be set again`,
       );
     }
     for (const { path, reason } of this.#request.included?.skipped ?? []) {

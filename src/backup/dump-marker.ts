@@ -8,11 +8,13 @@ const keptTail = 1024;
  * Passes a plain dump through and checks that it has its end: SQL that is cut between two
  * statements is good SQL, and even psql takes it for a whole dump.
  *
- * @throws {AppError} exit 3 when the end is missing
+ * @param exitCode when the end is missing: 3 for a dump that was stored, 7 for one that is being made
+ * @throws {AppError} with that exit code
  */
 export async function* endsWithMarker(
   source: AsyncIterable<Uint8Array>,
   name = "the dump",
+  exitCode: ExitCode = ExitCode.invalidInput,
 ): AsyncGenerator<Uint8Array> {
   let tail: Buffer = Buffer.alloc(0);
   for await (const chunk of source) {
@@ -25,7 +27,7 @@ export async function* endsWithMarker(
   if (!tail.toString("latin1").includes(endMarker)) {
     throw new AppError(
       "incomplete-dump",
-      ExitCode.invalidInput,
+      exitCode,
       `${name} is cut short: its end, "${endMarker}", is missing`,
       { hint: "Take another backup, or another copy of this one." },
     );

@@ -59,7 +59,11 @@ export async function* dumpDatabase(
   switch (options.format) {
     case "plain":
       // So that it restores into a database that is not empty, as the guide pipes it into psql.
-      yield* endsWithMarker(runToEnd(context, "pg_dump", [...args, "--clean", "--if-exists"]));
+      yield* endsWithMarker(
+        runToEnd(context, "pg_dump", [...args, "--clean", "--if-exists"]),
+        "the dump",
+        ExitCode.database,
+      );
       return;
     case "custom":
       yield* runToEnd(context, "pg_dump", [...args, "--compress=0"]);

@@ -11,8 +11,14 @@ export interface OtherDatabase {
 export function databaseAt(name: string): OtherDatabase {
   let connected: Promise<Client> | undefined;
   const connect = async () => {
+    const { hostname, port, username, password } = new URL(serverUrl());
+    // Not by a URL, of whose path pg decodes only a part.
     const client = new Client({
-      connectionString: serverUrl(name),
+      host: hostname,
+      port: Number(port),
+      user: username,
+      password,
+      database: name,
       application_name: "pgtenant-test",
     });
     client.on("error", () => undefined); // a restore may end it

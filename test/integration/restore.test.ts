@@ -1,0 +1,529 @@
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { gunzipSync, gzipSync } from "node:zlib";
+import { Client } from "pg";
+import tar from "tar-stream";
+import type { BackupResult } from "../../src/backup/backup.ts";
+import { type BackupManifest, manifestText } from "../../src/backup/manifest.ts";
+import { withTargetLock } from "../../src/backup/target-lock.ts";
+import { AppError } from "../../src/errors.ts";
+import { openLocalStore } from "../../src/storage/local-store.ts";
+import type { Store } from "../../src/storage/store.ts";
+import { assertFailure } from "../harness/assert-failure.ts";
+import { type CommandOptions, type CommandResult, pgtenant } from "../harness/command.ts";
+import { createDatabase, serverUrl, type TestDatabase } from "../harness/database.ts";
+import { databaseDigest } from "../harness/database-digest.ts";
+import { databaseAt, databasesLike, dropDatabases, onServer } from "../harness/server-databases.ts";
+import { makeBackup, openMade, restoreMade } from "../harness/whole-database.ts";
+
+const execute = promisify(execFile);
+const passphrase = "the passphrase";
+const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+
+const schema = `
+  CREATE TABLE parents (id int PRIMARY KEY, name text);
+  INSERT INTO parents SELECT g, 'parent ' || g FROM generate_series(1, 20) g;
+  CREATE TABLE children (id serial PRIMARY KEY, parent int REFERENCES parents);
+  INSERT INTO children (parent) SELECT 1 + g % 20 FROM generate_series(1, 200) g;`;
+
+suite("restore", () => {
+  let root: string;
+  let source: TestDatabase;
+  /** What every restored database must be. */
+  let original: Readonly<Record<string, string>>;
+  let store: Store;
+  let plain: BackupResult;
+  let encrypted: BackupResult;
+  /** Databases whose content does not matter behind a test are used by several. */
+  let target: TestDatabase;
+  const made: string[] = [];
+
+  before(async () => {
+    root = await mkdtemp(join(tmpdir(), "pgtenant test-"));
+    store = openLocalStore(join(root, "backups"));
+    source = await createDatabase("restore", "empty");
+    await source.query(schema);
+    original = await databaseDigest(source);
+    encrypted = await makeBackup(source.url, [store], {
+      encryption: { method: "openssl", passphrase },
+    });
+    plain = await makeBackup(source.url, [store]);
+    target = await createDatabase("restore target", "empty");
+    await damage();
+  });
+  after(async () => {
+    await dropDatabases(...made, ...(await databasesLike(`${target.name}_`)));
+    await source.drop();
+    await target.drop();
+    await rm(root, { recursive: true });
+  });
+
+  /** Makes the target anew, with other rows than the backup has. */
+  async function damage(): Promise<Readonly<Record<string, string>>> {
+    await dropDatabases(target.name);
+    await onServer(`CREATE DATABASE ${target.name} TEMPLATE template0`);
+    return await inDatabase(target.name, async (database) => {
+      await database.query("CREATE TABLE parents AS SELECT 1 AS id, 'damaged' AS name");
+      await database.query("CREATE TABLE ours AS SELECT 42 AS answer");
+      return await databaseDigest(database);
+    });
+  }
+
+  async function inDatabase<T>(
+    name: string,
+    work: (database: ReturnType<typeof databaseAt>) => Promise<T>,
+  ): Promise<T> {
+    const database = databaseAt(name);
+    try {
+      return await work(database);
+    } finally {
+      await database.end().catch(() => undefined);
+    }
+  }
+
+  const digestOf = (name: string) => inDatabase(name, databaseDigest);
+
+  function freshName(): string {
+    const name = `${source.name}_new_${made.length}`;
+    made.push(name);
+    return name;
+  }
+
+  const run = (args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> =>
+    pgtenant(["restore", ...args], {
+      url: target.url,
+      ...options,
+      env: { BACKUP_DIR: store.place, ...options.env },
+    });
+
+  function succeeded(result: CommandResult): CommandResult {
+    assert.equal(result.code, 0, result.stderr);
+    return result;
+  }
+
+  async function assertUntouched(was: Readonly<Record<string, string>>): Promise<void> {
+    assert.deepEqual(await digestOf(target.name), was);
+    assert.deepEqual(await databasesLike(`${target.name}_restoring_`), []);
+  }
+
+  const failure = (exitCode: number, code: string, message: RegExp) => (error: unknown) => {
+    assert.ok(error instanceof AppError, String(error));
+    assert.equal(`${error.exitCode} ${error.code}`, `${exitCode} ${code}`, error.message);
+    assert.match(error.message, message);
+    assert.ok(error.hint);
+    return true;
+  };
+
+  suite("the confirmation", () => {
+    test("is wanted where the database exists, and without a terminal it is refused", async () => {
+      const was = await damage();
+      const result = await run([plain.id]);
+      assert.equal(result.code, 4, result.stderr);
+      assert.match(result.stdout.toString(), new RegExp(`beside database "${target.name}"`));
+      assert.match(
+        result.stderr,
+        /^pgtenant: this needs a confirmation, and there is no terminal/m,
+      );
+      assert.match(result.stderr, /^hint: Add -f .* --into NAME/m);
+      await assertUntouched(was);
+    });
+
+    test("is the name of the database, typed in a terminal", async (context) => {
+      const was = await damage();
+      const typing = async (word: string) => {
+        const child = spawn(
+          "script",
+          ["-qec", `"${process.execPath}" "${main}" restore ${plain.id}`, "/dev/null"],
+          {
+            env: {
+              PATH: process.env.PATH ?? "",
+              HOME: process.env.HOME ?? "",
+              DATABASE_URL: target.url,
+              BACKUP_DIR: store.place,
+            },
+          },
+        );
+        child.on("error", () => undefined);
+        let said = "";
+        child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+          said += chunk;
+          if (said.includes("to go on: ")) child.stdin.write(`${word}\n`);
+          if (said.includes("to go on: ")) said = said.replace("to go on: ", "to go on …");
+        });
+        const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
+        return { code, said };
+      };
+      if ((await execute("script", ["--version"]).catch(() => undefined)) === undefined) {
+        context.skip("there is no script(1) here to make a terminal");
+        return;
+      }
+      const wrong = await typing("yes");
+      assert.equal(wrong.code, 4, wrong.said);
+      assert.match(wrong.said, new RegExp(`"${target.name}" was not typed`));
+      await assertUntouched(was);
+      const right = await typing(target.name);
+      assert.equal(right.code, 0, right.said);
+      assert.deepEqual(await digestOf(target.name), original);
+    });
+
+    test("-f needs none; the database that was there is kept, named, and what it was", async () => {
+      const was = await damage();
+      const result = succeeded(await run(["-f", plain.id]));
+      assert.deepEqual(await digestOf(target.name), original);
+      const [, kept = ""] =
+        /what was there before is in "(.*)"/.exec(result.stdout.toString()) ?? [];
+      assert.match(kept, new RegExp(`^${target.name}_before_\\d{8}_\\d{6}$`));
+      assert.deepEqual(await digestOf(kept), was);
+      const journal = (await readFile(join(store.place, "journal.jsonl"), "utf8")).trimEnd();
+      const { event, operation, subject, database } = JSON.parse(journal.split("\n").at(-1) ?? "");
+      assert.deepEqual(
+        [event, operation, subject, database],
+        ["done", "restore", plain.id, target.name],
+      );
+    });
+
+    test("is not wanted where there is no such database, nor by --into and --dry-run", async () => {
+      const [fresh, into] = [freshName(), freshName()];
+      const result = succeeded(await run([plain.id], { url: serverUrl(fresh) }));
+      assert.match(result.stdout.toString(), /which is not there yet/);
+      assert.doesNotMatch(result.stdout.toString(), /what was there before/);
+      assert.deepEqual(await digestOf(fresh), original);
+      const was = await damage();
+      const dry = succeeded(await run([plain.id, "--dry-run", "--json"]));
+      const { dryRun, plan } = JSON.parse(dry.stdout.toString());
+      assert.deepEqual(
+        [dryRun, plan.target, plan.targetExists, plan.backup.rows],
+        [true, target.name, true, 220],
+      );
+      await assertUntouched(was);
+      succeeded(await run([plain.id, "--into", into]));
+      assert.deepEqual(await digestOf(into), original);
+      await assertUntouched(was);
+      const taken = await run([plain.id, "--into", into]);
+      assert.equal(taken.code, 4, taken.stderr);
+      assert.match(taken.stderr, /^pgtenant: there is a database ".*" already$/m);
+    });
+  });
+
+  suite("clients that are connected", () => {
+    test("are a reason to refuse, and named", async () => {
+      const was = await damage();
+      const client = new Client({
+        connectionString: target.url,
+        application_name: "control plane",
+      });
+      await client.connect();
+      try {
+        const result = await run(["-f", plain.id]);
+        assert.equal(result.code, 4, result.stderr);
+        assert.match(result.stderr, /^pgtenant: 1 client is connected to database/m);
+        assert.match(result.stderr, /process \d+: control plane, user /);
+        assert.match(result.stderr, /^hint: Stop the control plane first.*--disconnect/m);
+      } finally {
+        await client.end();
+      }
+      await assertUntouched(was);
+    });
+
+    for (const mode of ["swap", "in-place"] as const) {
+      test(`--disconnect wins over a client that comes back at once (${mode})`, async () => {
+        await damage();
+        let looping = true;
+        let connections = 0;
+        const loop = async () => {
+          while (looping) {
+            const client = new Client({ connectionString: target.url });
+            client.on("error", () => undefined);
+            try {
+              await client.connect();
+              connections += 1;
+              await client.query("SELECT pg_sleep(0.05)");
+              await client.end();
+            } catch {
+              // ended by the restore, or between the two databases
+            }
+          }
+        };
+        const loops = [loop(), loop()];
+        try {
+          const backup = await openMade(plain.id, [store]);
+          await restoreMade(target.url, backup, { disconnect: true, mode });
+        } finally {
+          looping = false;
+          await Promise.all(loops);
+        }
+        assert.ok(connections > 2, "the client was there");
+        const { "public.ours": left, ...digest } = await digestOf(target.name);
+        assert.deepEqual(digest, original);
+        assert.equal(left === undefined, mode === "swap");
+      });
+    }
+  });
+
+  suite("what is refused leaves everything as it was", () => {
+    test("a dump that fails half-way: beside the target, and in place", async () => {
+      const was = await damage();
+      const broken = await forged("broken", (sql) =>
+        sql.replace(/(?=\nALTER TABLE ONLY public\.children\n)/, "\nSELECT no_such_function();\n"),
+      );
+      for (const mode of ["swap", "in-place"] as const) {
+        const backup = await openMade(broken.id, [broken.store]);
+        await assert.rejects(
+          restoreMade(target.url, backup, { mode }),
+          failure(7, "program-failed", /psql failed: .*no_such_function/),
+        );
+        await assertUntouched(was);
+      }
+    });
+
+    test("a dump with one row less than its manifest says: exit 3 with the table", async () => {
+      const was = await damage();
+      const less = await forged("less", (sql) => sql.replace(/^200\t\d+\n/m, ""));
+      const result = await run(["-f", less.id, "--dir", less.store.place]);
+      assert.equal(result.code, 3, result.stderr);
+      assert.match(
+        result.stderr,
+        /^pgtenant: what was restored has not the rows of the manifest, in 1 table$/m,
+      );
+      assert.match(result.stderr, /public\.children: 199, and the manifest says 200/);
+      await assertUntouched(was);
+    });
+
+    test("a wrong key and a missing one: exit 6 before anything is touched", async () => {
+      const was = await damage();
+      const wrong = await run(["-f", "-k", "wrong", encrypted.id]);
+      assert.equal(wrong.code, 6, wrong.stderr);
+      const missing = await run(["-f", encrypted.id]);
+      assert.equal(missing.code, 6, missing.stderr);
+      assert.match(missing.stderr, /^hint: .*(BACKUP_ENCRYPTION_KEY|-k)/m);
+      await assertUntouched(was);
+      succeeded(await run(["-f", "-k", passphrase, encrypted.id, "--dry-run"]));
+    });
+
+    test("a dump of a newer server: exit 4 with its version", async () => {
+      const was = await damage();
+      const newer = join(root, "newer.sql");
+      const sql = await sqlOf(plain);
+      await writeFile(
+        newer,
+        sql.replace(
+          /^-- Dumped from database version \S+/m,
+          "-- Dumped from database version 99.1",
+        ),
+      );
+      const result = await run(["-f", newer]);
+      assert.equal(result.code, 4, result.stderr);
+      assert.match(
+        result.stderr,
+        /^pgtenant: the backup is of PostgreSQL 99\.1, and this server is older: /m,
+      );
+      assert.match(result.stderr, /^hint: Restore it on a server of version 99 or newer\.$/m);
+      await assertUntouched(was);
+    });
+
+    test("a database that another run is at work on: exit 5 with the holder", async () => {
+      const was = await damage();
+      const connection = { databaseUrl: target.url, applicationName: "pgtenant backup" };
+      await withTargetLock(connection, target.name, "backup", async () => {
+        const result = await run(["-f", plain.id]);
+        assert.equal(result.code, 5, result.stderr);
+        assert.match(
+          result.stderr,
+          /another run is at work on the database ".*": pgtenant backup \(server process \d+/,
+        );
+      });
+      await assertUntouched(was);
+    });
+
+    /** A backup whose dump is altered and whose manifest agrees with that, rows aside. */
+    async function forged(name: string, alter: (sql: string) => string) {
+      const place = join(root, name);
+      await mkdir(place);
+      const { manifest } = plain;
+      const sql = await sqlOf(plain);
+      const altered = alter(sql);
+      assert.notEqual(altered, sql);
+      const bytes = gzipSync(altered);
+      const parts: BackupManifest["parts"] = manifest.parts
+        .filter((part) => part.kind === "database")
+        .map((part) => ({
+          ...part,
+          bytes: bytes.length,
+          sha256: createHash("sha256").update(bytes).digest("hex"),
+          rawBytes: Buffer.byteLength(altered),
+        }));
+      await writeFile(join(place, parts[0]?.name ?? ""), bytes);
+      const text = manifestText({ ...manifest, parts });
+      await writeFile(join(place, `${manifest.id}.manifest.json`), text);
+      return { id: manifest.id, store: openLocalStore(place) };
+    }
+  });
+
+  async function sqlOf({ id }: BackupResult): Promise<string> {
+    return gunzipSync(await readFile(join(store.place, `${id}.sql.gz`))).toString("utf8");
+  }
+
+  suite("what comes with the database", () => {
+    test("roles that this server lacks are made, and owners and settings come back", async () => {
+      const role = `owner_${process.pid}`;
+      const other = await createDatabase("restore roles", "empty");
+      try {
+        await other.query(`
+          CREATE ROLE ${role} LOGIN; CREATE TABLE owned (); ALTER TABLE owned OWNER TO ${role};
+          GRANT SELECT ON owned TO ${role};
+          ALTER DATABASE ${other.name} SET statement_timeout = '77s';
+          ALTER ROLE ${role} IN DATABASE ${other.name} SET work_mem = '7MB'`);
+        const { id } = await makeBackup(other.url, [store], { format: "custom" });
+        await other.query(`DROP TABLE owned; DROP ROLE ${role}`);
+        const backup = await openMade(id, [store]);
+        const { rolesCreated, plan } = await restoreMade(other.url, backup, { disconnect: true });
+        made.push(plan.kept ?? "");
+        assert.deepEqual(rolesCreated, [role]);
+        await inDatabase(other.name, async (database) => {
+          const rows = await database.query(
+            `SELECT tableowner, current_setting('statement_timeout') AS timeout,
+                    (SELECT setconfig::text FROM pg_db_role_setting WHERE setrole = $1::regrole) AS role
+               FROM pg_tables WHERE tablename = 'owned'`,
+            [role],
+          );
+          assert.deepEqual(rows, [{ tableowner: role, timeout: "77s", role: "{work_mem=7MB}" }]);
+        });
+      } finally {
+        await other.drop();
+        await onServer(`DROP ROLE IF EXISTS ${role}`);
+      }
+    });
+
+    test("files: none is written over one that exists, or outside of the folder", async () => {
+      const files = join(root, "files");
+      await mkdir(files);
+      for (const name of ["a", "b"]) await writeFile(join(files, name), name);
+      const place = join(root, "with files");
+      const made = await pgtenant(["backup", "-d", place, "--include", files], { url: source.url });
+      succeeded(made);
+      const to = join(root, "to");
+      await mkdir(join(to, files), { recursive: true });
+      await writeFile(join(to, files, "b"), "there already");
+      const only = ["--only-files", "--files-to"];
+      const refused = await run(["latest", "-d", source.url, "--dir", place, ...only, to]);
+      assert.equal(refused.code, 4, refused.stderr);
+      assert.match(refused.stderr, /to\/.*files\/b"/);
+      assert.deepEqual(await readdir(join(to, files)), ["b"]);
+
+      const hostile = tar.pack();
+      hostile.entry({ name: "../../escaped", mode: 0o644 }, "x");
+      hostile.finalize();
+      const bytes = gzipSync(
+        Buffer.concat(await Array.fromAsync(hostile as AsyncIterable<Buffer>)),
+      );
+      const name = (await readdir(place)).find((one) => one.endsWith(".manifest.json")) ?? "";
+      const { sha256: _, ...manifest } = JSON.parse(await readFile(join(place, name), "utf8"));
+      for (const part of manifest.parts.filter((one: { kind: string }) => one.kind === "files")) {
+        part.bytes = bytes.length;
+        part.sha256 = createHash("sha256").update(bytes).digest("hex");
+        part.rawBytes = gunzipSync(bytes).length;
+        await writeFile(join(place, part.name), bytes);
+      }
+      await writeFile(join(place, name), manifestText(manifest));
+      const elsewhere = join(root, "deep", "elsewhere");
+      const outside = await run(["latest", "-d", source.url, "--dir", place, ...only, elsewhere]);
+      assert.equal(outside.code, 3, outside.stderr);
+      assert.match(outside.stderr, /\.\.\/\.\.\/escaped/);
+      assert.ok(!(await readdir(root)).includes("escaped"));
+    });
+
+    test("scratch databases that a killed restore left are dropped, and only those", async () => {
+      await damage();
+      const left = `${target.name}_restoring_20250101_020000`;
+      const foreign = [
+        `${target.name}_restoring_notours`,
+        `${target.name}_restoring_20250101_020000_mine`,
+        `x_${target.name}_restoring_20250101_020000`,
+      ];
+      made.push(...foreign);
+      for (const name of [left, ...foreign]) await onServer(`CREATE DATABASE ${name}`);
+      const { notes } = await restoreMade(target.url, await openMade(plain.id, [store]));
+      assert.deepEqual(notes, [
+        `database "${left}", left by a restore that was ended, was dropped`,
+      ]);
+      const all = [...(await databasesLike(target.name)), ...(await databasesLike("x_"))];
+      for (const name of foreign) assert.ok(all.includes(name), name);
+      assert.ok(!all.includes(left));
+    });
+  });
+
+  suite("where it comes from", () => {
+    test("the dumps of pg_dump itself, compressed and encrypted, without a manifest", async () => {
+      const folder = join(root, "foreign");
+      await mkdir(folder);
+      const dump = (name: string, ...args: readonly string[]) =>
+        execute("pg_dump", [...args, "-d", source.url, "-f", join(folder, name)]);
+      await dump("dump.sql");
+      await dump("dump.custom", "-Fc");
+      await writeFile(
+        join(folder, "dump.sql.gz"),
+        gzipSync(await readFile(join(folder, "dump.sql"))),
+      );
+      const openssl = ["enc", "-aes-256-cbc", "-pbkdf2", "-in", join(folder, "dump.sql.gz")];
+      await execute("openssl", [
+        ...openssl,
+        "-out",
+        join(folder, "dump.sql.gz.enc"),
+        "-pass",
+        `pass:${passphrase}`,
+      ]);
+      await symlink("dump.sql.gz", join(folder, "latest-backup.sql.gz"));
+      for (const name of [
+        "dump.sql",
+        "dump.custom",
+        "dump.sql.gz",
+        "dump.sql.gz.enc",
+        "latest-backup.sql.gz",
+      ]) {
+        const into = freshName();
+        const backup = await openMade(join(folder, name), []);
+        const keys = { passphrases: [passphrase], identities: [] };
+        const { plan } = await restoreMade(source.url, backup, { into, keys });
+        assert.deepEqual(await digestOf(into), original, name);
+        assert.match(plan.warnings.join(), /there is no manifest: /);
+      }
+    });
+
+    test("an id, a path of a set, a link to it, latest, and a copy without its manifest", async () => {
+      const path = join(store.place, `${plain.id}.sql.gz`);
+      await symlink(path, join(root, "latest-backup.sql.gz"));
+      await copyFile(path, join(root, `${plain.id}.sql.gz`));
+      const planOf = async (wanted: string) => {
+        const result = succeeded(await run([wanted, "--dry-run", "--json"], { url: source.url }));
+        const { plan } = JSON.parse(result.stdout.toString());
+        return [plan.backup.id, plan.backup.rows];
+      };
+      for (const wanted of ["latest", plain.id, path, join(root, "latest-backup.sql.gz")]) {
+        assert.deepEqual(await planOf(wanted), [plain.id, 220], wanted);
+      }
+      assert.deepEqual(await planOf(join(root, `${plain.id}.sql.gz`)), [plain.id, null]);
+      const none = await run(["backup_20200101_000000"]);
+      assertFailure(none, {
+        code: 2,
+        message: /there is no backup "backup_20200101_000000" in /,
+        hint: /pgtenant list/,
+      });
+    });
+  });
+});

@@ -76,6 +76,8 @@ export async function connectS3(options: S3Options): Promise<S3Connection> {
     // Its own checksums are unknown to many servers; parts carry Content-MD5.
     requestChecksumCalculation: "WHEN_REQUIRED",
     responseChecksumValidation: "WHEN_REQUIRED",
+    // A server that doesn't know "Expect" would cost 6 s a part, and a connection each anyway.
+    expectContinueHeader: false,
     maxAttempts: attempts,
     retryStrategy: retryStrategy({ attempts, attemptsInSilence, pauseMs: patience.pauseMs }),
     requestHandler: {

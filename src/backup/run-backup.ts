@@ -1,6 +1,7 @@
 import type { Journal } from "../journal/journal.ts";
 import { withJournal } from "../journal/journal.ts";
 import { databaseOfUrl } from "../postgres/maintenance-url.ts";
+import { sweepTempFolders } from "../postgres/temp-folder.ts";
 import { type BackupRequest, type BackupResult, backUp } from "./backup.ts";
 import { withFolderLock } from "./folder-lock.ts";
 import { sweepInterrupted } from "./sweep-interrupted.ts";
@@ -29,6 +30,7 @@ export async function runBackup<T>(
   return await withFolderLock(folder, { operation: "backup", warn }, (inFolder) =>
     withTargetLock(connection, database, "backup", async (onTarget) => {
       const signal = AbortSignal.any([options.signal, inFolder.lost, onTarget.lost]);
+      await sweepTempFolders(options.tempFolder);
       await sweepInterrupted(options.stores, { database, journal, warn });
       const result = await withJournal(
         journal,

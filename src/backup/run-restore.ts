@@ -1,5 +1,6 @@
 import { type Journal, withJournal } from "../journal/journal.ts";
 import { databaseOfUrl } from "../postgres/maintenance-url.ts";
+import { sweepTempFolders } from "../postgres/temp-folder.ts";
 import { restoreDatabase } from "./restore.ts";
 import { checkFiles, restoreFiles } from "./restore-files.ts";
 import type { RestoreRequest, RestoreResult } from "./restore-types.ts";
@@ -40,6 +41,7 @@ export async function runRestore(options: RunRestoreOptions): Promise<RunRestore
   }
   return await withTargetLock(connection, database, "restore", (held) =>
     recorded(async () => {
+      await sweepTempFolders(options.tempFolder);
       const restored = await restoreDatabase({
         ...options,
         signal: AbortSignal.any([signal, held.lost]),

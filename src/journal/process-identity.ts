@@ -1,5 +1,6 @@
 import { readFile, readlink } from "node:fs/promises";
 import { hostname, userInfo } from "node:os";
+import { processStart } from "../postgres/process-start.ts";
 
 /** A process, told from every other one, also from a later one that gets its number. */
 export interface ProcessIdentity {
@@ -26,7 +27,7 @@ export function thisProcess(): Promise<ProcessIdentity> {
 
 async function describe(): Promise<ProcessIdentity> {
   const { pid } = process;
-  const [stat, processSpace] = await Promise.all([startOf(pid), spaceOfThisProcess()]);
+  const [stat, processSpace] = await Promise.all([processStart(pid), spaceOfThisProcess()]);
   return { pid, processStart: stat?.start, host: hostname(), processSpace };
 }
 
@@ -37,7 +38,7 @@ export async function livenessOf(other: ProcessIdentity): Promise<Liveness> {
   if (other.processSpace !== undefined && other.processSpace !== self.processSpace) {
     return "unknown";
   }
-  const stat = await startOf(other.pid);
+  const stat = await processStart(other.pid);
   if (stat !== undefined) {
     // A zombie only waits for its parent to notice.
     if (stat.state === "Z" || stat.state === "X") return "gone";
@@ -63,20 +64,6 @@ export function userName(): string {
   } catch {
     // A container may run under a number that no account has.
     return `uid ${process.getuid?.() ?? "unknown"}`;
-  }
-}
-
-/** From /proc, which only Linux has; the command's name before it may hold spaces and brackets. */
-async function startOf(
-  pid: number,
-): Promise<{ readonly state: string; readonly start: string } | undefined> {
-  try {
-    const text = await readFile(`/proc/${pid}/stat`, "utf8");
-    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-    const [state, start] = [fields[0], fields[19]];
-    return state === undefined || start === undefined ? undefined : { state, start };
-  } catch {
-    return undefined;
   }
 }
 

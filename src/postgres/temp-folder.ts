@@ -2,6 +2,7 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { AppError, ExitCode } from "../errors.ts";
+import { processStart } from "./process-start.ts";
 import { makeThrowawayFolder } from "./throwaway-folder.ts";
 
 export interface TempFolder {
@@ -9,12 +10,14 @@ export interface TempFolder {
   remove(): Promise<void>;
 }
 
-/** Our process's number is part of the name, so that the next run can tell what nobody needs. */
+/** Our process's number and start are part of the name, so that a run can tell what nobody needs. */
 const prefix = "pgtenant-temp-";
+const pattern = /^pgtenant-temp-(\d+)-(?:(\d+)-)?[0-9a-f]{16}$/;
 
 /**
  * Makes a folder (0700) for what has to lie in files for a while. It is gone when it is removed,
- * soon after our process is killed, and where the machine itself went down, at the next call.
+ * soon after our process is killed, and where the machine itself went down, at the next call or
+ * by {@link sweepTempFolders}.
  *
  * @param parent the folder to make it in; by default the system's own for temporary files
  * @throws {AppError} exit 8 when it cannot be made
@@ -23,13 +26,14 @@ export async function openTempFolder(
   parent: string | undefined,
   searchPath: string | undefined,
 ): Promise<TempFolder> {
-  const place = resolve(parent ?? tmpdir());
+  const place = placeOf(parent);
+  const start = (await processStart(process.pid))?.start;
   try {
     await mkdir(place, { recursive: true, mode: 0o700 });
-    await sweepTempFolders(place);
+    await sweepTempFolders(parent);
     return await makeThrowawayFolder(searchPath ?? "/usr/bin:/bin", {
       parent: place,
-      prefix: `${prefix}${process.pid}-`,
+      prefix: `${prefix}${process.pid}-${start === undefined ? "" : `${start}-`}`,
     });
   } catch (cause) {
     throw new AppError("no-temp-folder", ExitCode.storage, `no folder can be made in "${place}"`, {
@@ -39,23 +43,37 @@ export async function openTempFolder(
   }
 }
 
-/** Removes the folders of processes that are gone; gives their paths. */
-export async function sweepTempFolders(place: string): Promise<readonly string[]> {
+/**
+ * Removes the folders of processes that are gone; gives their paths. What lies in them is
+ * decrypted, so a run that needs no such folder itself calls this as well.
+ *
+ * @param parent as for {@link openTempFolder}; the system's own folder is looked at besides
+ */
+export async function sweepTempFolders(parent: string | undefined): Promise<readonly string[]> {
   const removed: string[] = [];
-  for (const name of await readdir(place).catch(() => [])) {
-    const pid = Number(/^pgtenant-temp-(\d+)-[0-9a-f]{16}$/.exec(name)?.[1] ?? Number.NaN);
-    if (Number.isNaN(pid) || isRunning(pid)) continue;
-    const path = join(place, name);
-    // Another user's is not ours to remove.
-    await rm(path, { recursive: true, force: true }).then(
-      () => removed.push(path),
-      () => undefined,
-    );
+  for (const place of new Set([placeOf(parent), placeOf(undefined)])) {
+    for (const name of await readdir(place).catch(() => [])) {
+      const [, pid, start] = pattern.exec(name) ?? [];
+      if (pid === undefined || (await isRunning(Number(pid), start))) continue;
+      const path = join(place, name);
+      // Another user's is not ours to remove.
+      await rm(path, { recursive: true, force: true }).then(
+        () => removed.push(path),
+        () => undefined,
+      );
+    }
   }
   return removed;
 }
 
-function isRunning(pid: number): boolean {
+function placeOf(parent: string | undefined): string {
+  return resolve(parent ?? tmpdir());
+}
+
+/** In a container the same few numbers are given out again and again, and after a restart anywhere. */
+async function isRunning(pid: number, start: string | undefined): Promise<boolean> {
+  const found = await processStart(pid);
+  if (found !== undefined && start !== undefined) return found.start === start;
   try {
     process.kill(pid, 0);
     return true;

@@ -80,7 +80,8 @@ async function openSet(
   });
   const { manifest } = entry;
   if (manifest === undefined) {
-    const file = key ?? entry.keys.find((one) => /\.(sql|dump|tar)(\.|$)/.test(one));
+    // Not the roles or the files beside it, whose names end alike.
+    const file = key ?? entry.keys.find((one) => /^[^.]+\.(sql|dump|tar)(\.|$)/.test(one));
     if (file === undefined) throw noSuchFile(store.nameOf(wanted));
     return { ...loneDump(store, file), warnings };
   }

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { sql } from "kysely";
 import type { Session } from "../postgres/session.ts";
 import { sqlStateOf } from "../postgres/sqlstates.ts";
@@ -22,9 +23,12 @@ function timeOf(at: Date): string {
 }
 
 function withSuffix(database: string, suffix: string): string {
-  let stem = database;
-  while (Buffer.byteLength(stem + suffix) > longestName) stem = stem.slice(0, -1);
-  return stem + suffix;
+  if (Buffer.byteLength(database + suffix) <= longestName) return database + suffix;
+  // Two names that begin alike must not be cut to the same one: a restore sweeps what has its own.
+  const end = `_${hash("sha256", database).slice(0, 8)}${suffix}`;
+  const letters = [...database];
+  while (Buffer.byteLength(letters.join("") + end) > longestName) letters.pop();
+  return letters.join("") + end;
 }
 
 /**
@@ -81,8 +85,8 @@ export async function sweepScratches(admin: Session, database: string): Promise<
   const stem = scratchName(database, new Date(0)).replace(/\d{8}_\d{6}$/, "");
   const { rows } = await sql<{ name: string }>`
     SELECT datname::text AS name FROM pg_catalog.pg_database
-     WHERE left(datname, ${stem.length}) = ${stem}
-       AND substr(datname, ${stem.length + 1}) ~ '^[0-9]{8}_[0-9]{6}$'`.execute(admin.db);
+     WHERE starts_with(datname::text, ${stem})
+       AND substr(datname, length(${stem}) + 1) ~ '^[0-9]{8}_[0-9]{6}$'`.execute(admin.db);
   for (const { name } of rows) await dropDatabase(admin, name);
   return rows.map((row) => row.name);
 }

@@ -21,6 +21,7 @@ import { Client } from "pg";
 import tar from "tar-stream";
 import type { BackupResult } from "../../src/backup/backup.ts";
 import { type BackupManifest, manifestText } from "../../src/backup/manifest.ts";
+import { scratchName } from "../../src/backup/scratch-database.ts";
 import { withTargetLock } from "../../src/backup/target-lock.ts";
 import { AppError } from "../../src/errors.ts";
 import { openLocalStore } from "../../src/storage/local-store.ts";
@@ -215,9 +216,10 @@ suite("restore", () => {
       succeeded(await run([plain.id, "--into", into]));
       assert.deepEqual(await digestOf(into), original);
       await assertUntouched(was);
-      const taken = await run([plain.id, "--into", into]);
-      assert.equal(taken.code, 4, taken.stderr);
-      assert.match(taken.stderr, /^pgtenant: there is a database ".*" already$/m);
+      await assert.rejects(
+        restoreMade(target.url, await openMade(plain.id, [store]), { into }),
+        failure(4, "database-exists", /there is a database ".*" already/),
+      );
     });
   });
 
@@ -292,6 +294,28 @@ suite("restore", () => {
       }
     });
 
+    test("in place, an object that depends on what is replaced: everything is as it was", async () => {
+      await damage();
+      await inDatabase(target.name, async (database) => {
+        await database.query("CREATE TABLE seen AS SELECT 1 AS one");
+        await database.query("CREATE VIEW in_the_way AS SELECT name FROM parents");
+      });
+      const was = await digestOf(target.name);
+      const elsewhere = openLocalStore(join(root, "custom"));
+      const custom = await makeBackup(source.url, [elsewhere], { format: "custom" });
+      for (const { id } of [plain, custom]) {
+        await assert.rejects(
+          restoreMade(target.url, await openMade(id, [store, elsewhere]), { mode: "in-place" }),
+          failure(
+            7,
+            "program-failed",
+            /cannot drop table .*parents because other objects depend on it/,
+          ),
+        );
+        await assertUntouched(was);
+      }
+    });
+
     test("a dump with one row less than its manifest says: exit 3 with the table", async () => {
       const was = await damage();
       const less = await forged("less", (sql) => sql.replace(/^200\t\d+\n/m, ""));
@@ -309,11 +333,12 @@ suite("restore", () => {
       const was = await damage();
       const wrong = await run(["-f", "-k", "wrong", encrypted.id]);
       assert.equal(wrong.code, 6, wrong.stderr);
-      const missing = await run(["-f", encrypted.id]);
-      assert.equal(missing.code, 6, missing.stderr);
-      assert.match(missing.stderr, /^hint: .*(BACKUP_ENCRYPTION_KEY|-k)/m);
+      const backup = await openMade(encrypted.id, [store]);
+      await assert.rejects(restoreMade(target.url, backup), (error) => {
+        assert.match(String((error as AppError).hint), /BACKUP_ENCRYPTION_KEY|-k/);
+        return (error as AppError).exitCode === 6;
+      });
       await assertUntouched(was);
-      succeeded(await run(["-f", "-k", passphrase, encrypted.id, "--dry-run"]));
     });
 
     test("a dump of a newer server: exit 4 with its version", async () => {
@@ -448,6 +473,25 @@ suite("restore", () => {
       assert.ok(!(await readdir(root)).includes("escaped"));
     });
 
+    test("two names that begin alike are never cut to the same scratch database", async () => {
+      const stem = `ünd_${"a".repeat(50)}`;
+      const [one, other] = [
+        scratchName(`${stem}_1`, new Date(0)),
+        scratchName(`${stem}_2`, new Date(0)),
+      ];
+      assert.notEqual(one, other);
+      for (const name of [one, other]) {
+        assert.equal(Buffer.byteLength(name), 63);
+        assert.match(name, /^ünd_a+_[0-9a-f]{8}_restoring_19700101_000000$/);
+      }
+      const long = `${"鍵".repeat(14)}_${process.pid}`;
+      made.push(long, scratchName(long, new Date(0)), scratchName(`${long}2`, new Date(0)));
+      for (const name of made.slice(-2)) await onServer(`CREATE DATABASE "${name}"`);
+      const { notes } = await restoreMade(serverUrl(long), await openMade(plain.id, [store]));
+      assert.equal(notes.length, 1);
+      assert.deepEqual(await databasesLike("鍵"), [long, made.at(-1)].sort());
+    });
+
     test("scratch databases that a killed restore left are dropped, and only those", async () => {
       await damage();
       const left = `${target.name}_restoring_20250101_020000`;
@@ -509,15 +553,13 @@ suite("restore", () => {
       const path = join(store.place, `${plain.id}.sql.gz`);
       await symlink(path, join(root, "latest-backup.sql.gz"));
       await copyFile(path, join(root, `${plain.id}.sql.gz`));
-      const planOf = async (wanted: string) => {
-        const result = succeeded(await run([wanted, "--dry-run", "--json"], { url: source.url }));
-        const { plan } = JSON.parse(result.stdout.toString());
-        return [plan.backup.id, plan.backup.rows];
-      };
-      for (const wanted of ["latest", plain.id, path, join(root, "latest-backup.sql.gz")]) {
-        assert.deepEqual(await planOf(wanted), [plain.id, 220], wanted);
+      const byPath = [path, join(root, "latest-backup.sql.gz")];
+      for (const wanted of ["latest", plain.id, ...byPath]) {
+        const { id, manifest } = await openMade(wanted, [store]);
+        assert.deepEqual([id, manifest?.id], [plain.id, plain.id], wanted);
       }
-      assert.deepEqual(await planOf(join(root, `${plain.id}.sql.gz`)), [plain.id, null]);
+      const alone = await openMade(join(root, `${plain.id}.sql.gz`), [store]);
+      assert.deepEqual([alone.id, alone.manifest], [plain.id, undefined]);
       const none = await run(["backup_20200101_000000"]);
       assertFailure(none, {
         code: 2,

@@ -39,12 +39,16 @@ export async function makeBackup(
   });
 }
 
-/** Opens a backup by its id, its path or as `latest`. */
-export async function openMade(wanted: string, stores: readonly Store[]): Promise<OpenBackup> {
+/** Opens a backup by its id, its path or as `latest`, of one database or of any. */
+export async function openMade(
+  wanted: string,
+  stores: readonly Store[],
+  database?: string,
+): Promise<OpenBackup> {
   return await openBackup(wanted, {
     stores,
     openS3: () => Promise.reject(new Error("no bucket is expected")),
-    database: undefined,
+    database,
     signal: never,
   });
 }

@@ -341,6 +341,22 @@ suite("restore", () => {
       await assertUntouched(was);
     });
 
+    test("a role that may not create databases: exit 7 with what it lacks", async () => {
+      const was = await damage();
+      const role = `limited_${process.pid}`;
+      await onServer(`CREATE ROLE ${role} LOGIN PASSWORD 'limited'`);
+      try {
+        const url = target.url.replace(/\/\/[^@]+@/, `//${role}:limited@`);
+        await assert.rejects(
+          restoreMade(url, await openMade(plain.id, [store])),
+          failure(7, "insufficient-privilege", /permission denied/),
+        );
+      } finally {
+        await onServer(`DROP ROLE ${role}`);
+      }
+      await assertUntouched(was);
+    });
+
     test("a dump of a newer server: exit 4 with its version", async () => {
       const was = await damage();
       const newer = join(root, "newer.sql");
@@ -555,7 +571,7 @@ suite("restore", () => {
       await copyFile(path, join(root, `${plain.id}.sql.gz`));
       const byPath = [path, join(root, "latest-backup.sql.gz")];
       for (const wanted of ["latest", plain.id, ...byPath]) {
-        const { id, manifest } = await openMade(wanted, [store]);
+        const { id, manifest } = await openMade(wanted, [store], source.name);
         assert.deepEqual([id, manifest?.id], [plain.id, plain.id], wanted);
       }
       const alone = await openMade(join(root, `${plain.id}.sql.gz`), [store]);

@@ -42,12 +42,14 @@ export function startProgram(
   options: ChildProgramOptions,
 ): ChildProgram {
   const name = basename(path);
+  // Before the program, so that there is hardly a moment at which nobody watches over it.
+  const guardian = startGuardian(options.env.PATH);
   const child = spawn(path, [...args], {
     cwd: "/",
     env: { ...options.env, LC_ALL: "C", LC_MESSAGES: "C" },
     stdio: [options.stdin, "pipe", "pipe"],
   });
-  const guardian = guard(child.pid, options.env.PATH);
+  guardian.stdin.write(`${child.pid}\n`);
   let errors = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     errors = (errors + text).slice(-keptErrors);
@@ -92,9 +94,10 @@ export function startProgram(
   };
 }
 
-/** A shell that waits for our end, then ends the program. */
-function guard(pid: number | undefined, searchPath: string | undefined) {
-  const guardian = spawn("sh", ["-c", 'read -r _; kill "$1"', "pgtenant-guard", String(pid)], {
+/** A shell that reads the number of a program, waits for our end, then ends the program. */
+function startGuardian(searchPath: string | undefined) {
+  const script = 'read -r pid && { read -r _; kill "$pid"; }';
+  const guardian = spawn("sh", ["-c", script, "pgtenant-guard"], {
     cwd: "/",
     detached: true,
     env: { PATH: searchPath ?? "/usr/bin:/bin" },

@@ -7,17 +7,12 @@ import { databaseDigest } from "../harness/database-digest.ts";
 import { databaseAt, databasesLike, dropDatabases } from "../harness/server-databases.ts";
 import { openMade, restoreMade } from "../harness/whole-database.ts";
 
-/**
- * Every pair of a format and a compression, of a format and an encryption, and of a compression
- * and an encryption; all combinations are in test/proof.
- */
-const pairs: readonly Layers[] = (["plain", "custom", "directory"] as const).flatMap((format, i) =>
-  (["gzip", "zstd", "none"] as const).map((compression, k) => ({
-    format,
-    compression,
-    encryption: (["none", "openssl", "age"] as const)[(i + k) % 3] ?? "none",
-  })),
-);
+/** Each format, each compression and each encryption; all combinations are in test/proof. */
+const some: readonly Layers[] = [
+  { format: "plain", compression: "gzip", encryption: "openssl" },
+  { format: "custom", compression: "zstd", encryption: "age" },
+  { format: "directory", compression: "none", encryption: "none" },
+];
 
 suite("a backup restored", () => {
   let trips: RoundTrips;
@@ -26,7 +21,7 @@ suite("a backup restored", () => {
   });
   after(() => trips.dispose());
 
-  for (const layers of pairs) {
+  for (const layers of some) {
     const { format, compression, encryption } = layers;
     test(`${format}, ${compression}, encryption ${encryption}: every table and sequence is the same`, async () => {
       await trips.run(layers);

@@ -23,7 +23,9 @@ import {
   clientsOf,
   databaseExists,
   endClients,
+  endRestoresOf,
   refuseClients,
+  restoreApplication,
   swapDatabases,
 } from "./swap-databases.ts";
 import { countTableRows, type RowDifference, rowDifferences } from "./table-rows.ts";
@@ -74,6 +76,7 @@ class Restore {
 
   async run(): Promise<RestoreResult> {
     const { backup, mode, onStep, signal } = this.#request;
+    await endRestoresOf(this.#admin, this.#target);
     const swept = await sweepScratches(this.#admin, this.#target);
     for (const name of swept) {
       this.#notes.push(`database "${name}", left by a restore that was ended, was dropped`);
@@ -276,7 +279,7 @@ class Restore {
       programs,
       connection: clientConnection(
         maintenanceUrl(connection.databaseUrl, database),
-        "pgtenant restore",
+        restoreApplication,
       ),
       environment: this.#request.programs.environment,
       signal,

@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { Client } from "pg";
+import { generateKeyPair } from "../../src/bundle/keys.ts";
+import { openLocalStore } from "../../src/storage/local-store.ts";
+import { createDatabase, type TestDatabase, templateDatabase } from "../harness/database.ts";
+import { backupForms, KilledBackups } from "../harness/kill-backup.ts";
+import { KilledRestores, restoreForms } from "../harness/kill-restore.ts";
+import { makeBackup, openMade, restoreMade } from "../harness/whole-database.ts";
+
+const small = { settings: { "seed.big": "off" } };
+
+suite("backups and restores that are killed with SIGKILL", () => {
+  let source: TestDatabase;
+  let live: string;
+  let folder: string;
+  let keys: { readonly identity: string; readonly recipient: string };
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
+    source = await createDatabase("kill whole", "n-kudo", small);
+    live = await templateDatabase("n-kudo-0004", small);
+    keys = await generateKeyPair();
+  });
+  after(async () => {
+    await rm(folder, { recursive: true });
+    await source.drop();
+  });
+
+  test("a backup leaves nothing behind that is taken for one, and the next one succeeds", async () => {
+    const [plain, , directory] = backupForms(keys.recipient);
+    const { identity } = keys;
+    const killed = new KilledBackups({ database: source, folder, identity, bucket: undefined });
+    for (const form of [plain, directory]) {
+      if (form === undefined) continue;
+      const length = await killed.measure(form);
+      for (const share of [0.6, 0.85]) await killed.kill(form, share * length);
+    }
+  });
+
+  test("a restore has replaced nothing or all, and runs again at once", async () => {
+    const identityFile = join(folder, "identity.txt");
+    await writeFile(identityFile, `${keys.identity}\n`, { mode: 0o600 });
+    const [, custom, , inPlace] = restoreForms(keys.recipient);
+    const killed = new KilledRestores({ source, live, folder, identityFile });
+    await killed.prepare();
+    for (const form of [custom, inPlace]) {
+      if (form === undefined) continue;
+      const length = await killed.measure(form);
+      for (const share of [0.6, 0.85]) await killed.kill(form, share * length);
+    }
+    await killed.conclude();
+  });
+
+  test("sessions that the server still has of a restore whose machine is gone are ended", async () => {
+    const store = openLocalStore(join(folder, "backups"));
+    const { id } = await makeBackup(source.url, [store]);
+    const url = new URL(source.url);
+    url.searchParams.set("application_name", "pgtenant restore");
+    const left = new Client({ connectionString: url.href });
+    left.on("error", () => undefined); // it is going to be ended
+    await left.connect();
+    await left.query("BEGIN; LOCK TABLE tenants");
+    const { plan } = await restoreMade(source.url, await openMade(id, [store]), {
+      mode: "in-place",
+    });
+    assert.deepEqual(plan.clients, []);
+    await assert.rejects(left.query("SELECT"));
+  });
+});

@@ -1,8 +1,7 @@
 import zlib from "node:zlib";
-import { inBlocks } from "./blocks.ts";
 import { gzipMembers } from "./gzip-members.ts";
 import type { Compression } from "./layers.ts";
-import { throughStage } from "./through-stage.ts";
+import { blocksThroughStage } from "./through-stage.ts";
 
 const outputChunk = 256 * 1024;
 const inputPiece = 512 * 1024;
@@ -13,8 +12,10 @@ export function compressed(
 ): AsyncIterable<Uint8Array> {
   switch (compression) {
     case "zstd":
-      return throughStage(
-        inPieces(source),
+      return blocksThroughStage(
+        source,
+        // Each write wakes another thread, which small chunks are not worth.
+        inputPiece,
         // The checksum makes `zstd -t` worth something. More workers must not be asked for:
         // Node's streams then end early in silence.
         zlib.createZstdCompress({
@@ -30,9 +31,4 @@ export function compressed(
     case "none":
       return source;
   }
-}
-
-/** Each write wakes another thread, which small chunks are not worth. */
-async function* inPieces(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const { bytes } of inBlocks(source, inputPiece)) yield bytes;
 }

@@ -1,4 +1,5 @@
 import { Readable, type Transform } from "node:stream";
+import { inBlocks } from "./blocks.ts";
 
 /** The bytes that a stage makes of a source. Whoever stops early releases both. */
 export async function* throughStage(
@@ -11,6 +12,44 @@ export async function* throughStage(
     yield* input.pipe(stage) as AsyncIterable<Uint8Array>;
   } finally {
     input.destroy();
+    stage.destroy();
+  }
+}
+
+/**
+ * The same for a stage that works in another thread: it gets blocks of one size, and while it
+ * works on one the next is gathered, in memory that is used again and again. Fresh memory for a
+ * gigabyte costs as much time as compressing it.
+ */
+export async function* blocksThroughStage(
+  source: AsyncIterable<Uint8Array>,
+  size: number,
+  stage: Transform,
+): AsyncGenerator<Uint8Array> {
+  const spare: Buffer[] = [];
+  const write = (bytes: Buffer) =>
+    new Promise<void>((resolve, reject) => {
+      stage.write(bytes, (error) => (error ? reject(error) : resolve()));
+    });
+  const feed = async () => {
+    let writing: Promise<void> | undefined;
+    for await (const { bytes } of inBlocks(source, size, () => spare.pop())) {
+      await writing;
+      writing = write(bytes).then(() => {
+        if (bytes.length === size) spare.push(bytes);
+      });
+      writing.catch(() => undefined); // it is awaited in the next round
+    }
+    await writing;
+    stage.end();
+  };
+  feed().catch((error: unknown) => {
+    stage.destroy(error instanceof Error ? error : new Error(String(error)));
+  });
+  try {
+    yield* stage as AsyncIterable<Uint8Array>;
+  } finally {
+    // A write that waits fails now, and with it the reading of the source.
     stage.destroy();
   }
 }

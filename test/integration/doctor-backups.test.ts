@@ -86,7 +86,10 @@ suite("what doctor says of backups", () => {
       env: { BACKUP_DIR: "/dev/null/backups" },
     });
     assert.equal(code, ExitCode.storage);
-    assert.match(stdout.toString(), /^PROBLEM {2}\/dev\/null\/backups does not exist, and cannot be made/m);
+    assert.match(
+      stdout.toString(),
+      /^PROBLEM {2}\/dev\/null\/backups does not exist, and cannot be made/m,
+    );
   });
 
   test("a key that is wanted and missing is a problem: exit 6", async () => {

@@ -29,7 +29,14 @@ export async function* blocksThroughStage(
   const spare: Buffer[] = [];
   const write = (bytes: Buffer) =>
     new Promise<void>((resolve, reject) => {
-      stage.write(bytes, (error) => (error ? reject(error) : resolve()));
+      // A write that is under way when the stage is destroyed is never answered.
+      const onClose = () => reject(new Error("the stage was closed"));
+      stage.once("close", onClose);
+      stage.write(bytes, (error) => {
+        stage.off("close", onClose);
+        if (error) reject(error);
+        else resolve();
+      });
     });
   const feed = async () => {
     let writing: Promise<void> | undefined;
@@ -49,7 +56,6 @@ export async function* blocksThroughStage(
   try {
     yield* stage as AsyncIterable<Uint8Array>;
   } finally {
-    // A write that waits fails now, and with it the reading of the source.
     stage.destroy();
   }
 }

@@ -62,6 +62,7 @@ export class TamperedBackups {
   readonly #keys: DecryptionKeys;
   readonly #recipient: string;
   readonly #untouched: string;
+  #hasRestored = false;
   #id: BackupId = "";
   #dump = "";
   #set: StoredSet = new Map();
@@ -132,7 +133,8 @@ export class TamperedBackups {
     this.#dump = backup.part("database")?.key ?? "";
     this.#raw = await this.#decoded(backup);
     await verifyMade(backup, this.#keys);
-    await this.#restored({ what: "nothing", key: this.#id, bytes: undefined });
+    if (!this.#hasRestored) await this.#restored({ what: "none", key: this.#id, bytes: undefined });
+    this.#hasRestored = true;
   }
 
   /** @returns which damages made no difference */

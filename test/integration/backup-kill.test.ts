@@ -6,34 +6,42 @@ import { after, before, suite, test } from "node:test";
 import { Client } from "pg";
 import { generateKeyPair } from "../../src/bundle/keys.ts";
 import { openLocalStore } from "../../src/storage/local-store.ts";
-import { createDatabase, type TestDatabase, templateDatabase } from "../harness/database.ts";
+import { createDatabase, type TestDatabase } from "../harness/database.ts";
 import { backupForms, KilledBackups } from "../harness/kill-backup.ts";
 import { KilledRestores, restoreForms } from "../harness/kill-restore.ts";
 import { makeBackup, openMade, restoreMade } from "../harness/whole-database.ts";
+import { withClient } from "../harness/whole-digest.ts";
 
-const small = { settings: { "seed.big": "off" } };
+const schema = `
+  CREATE TABLE parents (id int PRIMARY KEY, name text);
+  INSERT INTO parents SELECT g, 'parent ' || g FROM generate_series(1, 20) AS g;
+  CREATE TABLE children (id serial PRIMARY KEY, parent int REFERENCES parents, note text);
+  INSERT INTO children (parent, note) SELECT 1 + g % 20, repeat(md5(g::text), 20) FROM generate_series(1, 5000) AS g;`;
+const otherRows = "DELETE FROM children WHERE id % 7 = 0; UPDATE parents SET name = 'old'";
 
 suite("backups and restores that are killed with SIGKILL", () => {
   let source: TestDatabase;
-  let live: string;
+  let live: TestDatabase;
   let folder: string;
   let keys: { readonly identity: string; readonly recipient: string };
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
-    source = await createDatabase("kill whole", "n-kudo", small);
-    live = await templateDatabase("n-kudo-0004", small);
+    [source, live] = [await createDatabase("kill", "empty"), await createDatabase("live", "empty")];
+    // Nobody may be connected to a database that is restored, or copied.
+    await withClient(source.url, (client) => client.query(schema));
+    await withClient(live.url, (client) => client.query(`${schema}; ${otherRows}`));
     keys = await generateKeyPair();
   });
   after(async () => {
     await rm(folder, { recursive: true });
     await source.drop();
+    await live.drop();
   });
 
   test("a backup leaves nothing behind that is taken for one, and the next one succeeds", async () => {
-    const [plain, , directory] = backupForms(keys.recipient);
-    const { identity } = keys;
-    const killed = new KilledBackups({ database: source, folder, identity, bucket: undefined });
+    const [plain, , directory] = backupForms;
+    const killed = new KilledBackups({ database: source, folder, keys, bucket: undefined });
     for (const form of [plain, directory]) {
       if (form === undefined) continue;
       const length = await killed.measure(form);
@@ -45,7 +53,7 @@ suite("backups and restores that are killed with SIGKILL", () => {
     const identityFile = join(folder, "identity.txt");
     await writeFile(identityFile, `${keys.identity}\n`, { mode: 0o600 });
     const [, custom, , inPlace] = restoreForms(keys.recipient);
-    const killed = new KilledRestores({ source, live, folder, identityFile });
+    const killed = new KilledRestores({ source, live: live.name, folder, identityFile });
     await killed.prepare();
     for (const form of [custom, inPlace]) {
       if (form === undefined) continue;
@@ -63,7 +71,7 @@ suite("backups and restores that are killed with SIGKILL", () => {
     const left = new Client({ connectionString: url.href });
     left.on("error", () => undefined); // it is going to be ended
     await left.connect();
-    await left.query("BEGIN; LOCK TABLE tenants");
+    await left.query("BEGIN; LOCK TABLE parents");
     const { plan } = await restoreMade(source.url, await openMade(id, [store]), {
       mode: "in-place",
     });

@@ -33,9 +33,9 @@ suite(`a backup that is killed; repeat with PGTENANT_TEST_SEED=${seed}`, () => {
 
   test(`at ${kills} random moments leaves nothing behind that is taken for a backup, and the next one succeeds`, async (context) => {
     const random = seededRandom(seed);
-    const { identity, recipient } = await generateKeyPair();
-    const forms = backupForms(recipient);
-    const killed = new KilledBackups({ database, folder, identity, bucket });
+    const keys = await generateKeyPair();
+    const forms = backupForms;
+    const killed = new KilledBackups({ database, folder, keys, bucket });
     const lengths: number[] = [];
     for (const form of forms) lengths.push(await killed.measure(form));
     for (let i = 0; i < kills; i += 1) {
@@ -47,7 +47,9 @@ suite(`a backup that is killed; repeat with PGTENANT_TEST_SEED=${seed}`, () => {
     }
     for (const form of forms.filter(({ s3 }) => s3).slice(0, 1)) await killed.conclude(form);
     const shown = Object.entries(killed.counts).map(([phase, count]) => `${count} ${phase}`);
-    const each = forms.map(({ name }, at) => `${name}: ${Math.round(lengths[at] ?? 0)} ms`);
+    const each = forms.map(
+      (form, at) => `${Object.values(form).join(" ")}: ${Math.round(lengths[at] ?? 0)} ms`,
+    );
     context.diagnostic(`${each.join("; ")}; killed: ${shown.join(", ")}`);
     if (bucket === undefined) context.diagnostic(`without S3: ${s3Missing()}`);
     assert.ok(killed.counts.writing >= 8, shown.join(", "));

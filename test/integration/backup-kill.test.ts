@@ -45,7 +45,7 @@ suite("backups and restores that are killed with SIGKILL", () => {
     for (const form of [plain, directory]) {
       if (form === undefined) continue;
       const length = await killed.measure(form);
-      for (const share of [0.6, 0.85]) await killed.kill(form, share * length);
+      await killed.kill(form, 0.75 * length);
     }
   });
 
@@ -58,7 +58,7 @@ suite("backups and restores that are killed with SIGKILL", () => {
     for (const form of [custom, inPlace]) {
       if (form === undefined) continue;
       const length = await killed.measure(form);
-      for (const share of [0.6, 0.85]) await killed.kill(form, share * length);
+      await killed.kill(form, 0.75 * length);
     }
     await killed.conclude();
   });

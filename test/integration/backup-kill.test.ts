@@ -40,13 +40,11 @@ suite("backups and restores that are killed with SIGKILL", () => {
   });
 
   test("a backup leaves nothing behind that is taken for one, and the next one succeeds", async () => {
-    const [plain, , directory] = backupForms;
+    const form = backupForms.find(({ format, s3 }) => format === "directory" && !s3);
+    assert.ok(form !== undefined);
     const killed = new KilledBackups({ database: source, folder, keys, bucket: undefined });
-    for (const form of [plain, directory]) {
-      if (form === undefined) continue;
-      const length = await killed.measure(form);
-      await killed.kill(form, 0.75 * length);
-    }
+    const length = await killed.measure(form);
+    for (const share of [0.5, 0.65, 0.8, 0.95]) await killed.kill(form, share * length);
   });
 
   test("a restore has replaced nothing or all, and runs again at once", async () => {
@@ -55,11 +53,12 @@ suite("backups and restores that are killed with SIGKILL", () => {
     const [, custom, , inPlace] = restoreForms(keys.recipient);
     const killed = new KilledRestores({ source, live: live.name, folder, identityFile });
     await killed.prepare();
-    for (const form of [custom, inPlace]) {
-      if (form === undefined) continue;
-      const length = await killed.measure(form);
-      await killed.kill(form, 0.75 * length);
-    }
+    assert.ok(custom !== undefined && inPlace !== undefined);
+    await killed.make(custom);
+    await killed.make(inPlace);
+    const length = await killed.measure(custom);
+    for (const share of [0.55, 0.75, 0.95]) await killed.kill(custom, share * length);
+    await killed.kill(inPlace, 0.8 * length);
     await killed.conclude();
   });
 

@@ -37,7 +37,10 @@ suite(`a restore that is killed; repeat with PGTENANT_TEST_SEED=${seed}`, () => 
     const killed = new KilledRestores({ source, live, folder, identityFile });
     await killed.prepare();
     const lengths: number[] = [];
-    for (const form of forms) lengths.push(await killed.measure(form));
+    for (const form of forms) {
+      await killed.make(form);
+      lengths.push(await killed.measure(form));
+    }
     for (let i = 0; i < kills; i += 1) {
       const at = i % forms.length;
       const [form, length] = [forms[at], lengths[at]];

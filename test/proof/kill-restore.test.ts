@@ -52,6 +52,6 @@ suite(`a restore that is killed; repeat with PGTENANT_TEST_SEED=${seed}`, () => 
     const shown = Object.entries(killed.counts).map(([phase, count]) => `${count} ${phase}`);
     const each = forms.map(({ name }, at) => `${name}: ${Math.round(lengths[at] ?? 0)} ms`);
     context.diagnostic(`${each.join("; ")}; killed: ${shown.join(", ")}`);
-    assert.ok(killed.counts.scratches >= 5, shown.join(", "));
+    assert.ok(killed.counts.scratches >= 3, shown.join(", "));
   });
 });

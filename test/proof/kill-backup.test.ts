@@ -21,7 +21,7 @@ suite(`a backup that is killed; repeat with PGTENANT_TEST_SEED=${seed}`, () => {
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
     database = await createDatabase("kill backup", "n-kudo", {
-      settings: { "seed.big": "off", "seed.logs": "4000", "seed.audit": "4000" },
+      settings: { "seed.big": "off", "seed.logs": "1500", "seed.audit": "1500" },
     });
     if (s3Missing() === undefined) bucket = await makeBucket();
   });

@@ -19,7 +19,7 @@ suite(`a restore that is killed; repeat with PGTENANT_TEST_SEED=${seed}`, () => 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
     source = await createDatabase("kill restore", "n-kudo", {
-      settings: { "seed.big": "off", "seed.logs": "4000", "seed.audit": "4000" },
+      settings: { "seed.big": "off", "seed.logs": "1500", "seed.audit": "1500" },
     });
     live = await templateDatabase("n-kudo", { settings: { "seed.big": "off" } });
   });

@@ -18,7 +18,8 @@ import {
   sidecarName,
 } from "./backup-name.ts";
 import { backupIds, newestGood, readCatalogue } from "./catalogue.ts";
-import { dumpDatabase, type ProgramContext, type ProgramOptions, runToEnd } from "./dump.ts";
+import { type ProgramContext, type ProgramOptions, runToEnd } from "./client-run.ts";
+import { dumpDatabase } from "./dump.ts";
 import { dumpGlobals } from "./dump-globals.ts";
 import type { BackupManifest, BackupPart } from "./manifest.ts";
 import { newBackupId } from "./new-id.ts";
@@ -159,7 +160,8 @@ class Run {
   }
 
   async #write(id: BackupId): Promise<BackupManifest> {
-    const { request, snapshot } = { request: this.#request, snapshot: this.#snapshot };
+    const request = this.#request;
+    const snapshot = this.#snapshot;
     const programs = await findClientPrograms({
       binDir: request.programs.binDir,
       path: request.programs.path,

@@ -8,6 +8,7 @@ import { startProgram } from "../postgres/child-program.ts";
 import type { ClientPrograms } from "../postgres/client-programs.ts";
 import { openTempFolder } from "../postgres/temp-folder.ts";
 import type { DumpFormat } from "./backup-name.ts";
+import { counted } from "./counted.ts";
 import { unpackFolder } from "./dump-folder.ts";
 import { dumpVersions, endsWithMarker, staysInDatabase } from "./dump-marker.ts";
 import type { OpenBackup } from "./open-backup.ts";
@@ -47,14 +48,11 @@ export async function checkDump(backup: OpenBackup, options: CheckOptions): Prom
   const part = backup.part("database");
   if (part === undefined) throw noDump(backup.name, "it has no dump of a database");
   let rawBytes = 0;
-  async function* counted(source: PartSource): AsyncGenerator<Uint8Array> {
-    for await (const chunk of readPart(source, options.keys, options.signal)) {
-      rawBytes += chunk.length;
-      options.onBytes(chunk.length);
-      yield chunk;
-    }
-  }
-  const dump = await sniffDump(counted(part));
+  const all = counted(readPart(part, options.keys, options.signal), (more) => {
+    rawBytes += more;
+    options.onBytes(more);
+  });
+  const dump = await sniffDump(all);
   const server = backup.manifest?.source.server ?? dump.versions.server;
   // Ours stay where they are, by how they were made.
   const bytes =

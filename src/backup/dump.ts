@@ -2,29 +2,11 @@ import { readdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { AppError, ExitCode } from "../errors.ts";
-import { type ChildProgram, startProgram } from "../postgres/child-program.ts";
-import type { ClientConnection } from "../postgres/client-connection.ts";
-import type { ClientProgram, ClientPrograms } from "../postgres/client-programs.ts";
 import { openTempFolder } from "../postgres/temp-folder.ts";
 import type { DumpFormat } from "./backup-name.ts";
+import { type ProgramContext, runToEnd, startClient } from "./client-run.ts";
 import { packFolder } from "./dump-folder.ts";
 import { endsWithMarker } from "./dump-marker.ts";
-
-/** Where PostgreSQL's programs are looked for, and what they get of our environment. */
-export interface ProgramOptions {
-  readonly binDir: string | undefined;
-  readonly path: string | undefined;
-  readonly environment: Readonly<Record<string, string>>;
-}
-
-/** How the programs are run: which, against what, with which variables. */
-export interface ProgramContext {
-  readonly programs: ClientPrograms;
-  readonly connection: ClientConnection;
-  /** What the programs get of our own environment. */
-  readonly environment: Readonly<Record<string, string>>;
-  readonly signal?: AbortSignal | undefined;
-}
 
 export interface DumpOptions {
   readonly format: DumpFormat;
@@ -83,12 +65,12 @@ async function* dumpFolder(
   const folder = await openTempFolder(options.tempFolder, context.environment.PATH);
   try {
     const target = join(folder.path, "dump");
-    const program = start(context, "pg_dump", [
-      ...args,
-      "--compress=0",
-      `--jobs=${jobs}`,
-      `--file=${target}`,
-    ]);
+    const program = startClient(
+      context,
+      "pg_dump",
+      [...args, "--compress=0", `--jobs=${jobs}`, `--file=${target}`],
+      "ignore",
+    );
     program.stdout.resume();
     await program.done;
     if (!(await readdir(target)).includes("toc.dat")) throw incomplete();
@@ -96,41 +78,6 @@ async function* dumpFolder(
   } finally {
     await folder.remove();
   }
-}
-
-/** What a program writes to its standard output; it is stopped when nobody reads on. */
-export async function* runToEnd(
-  context: ProgramContext,
-  program: ClientProgram,
-  args: readonly string[],
-): AsyncGenerator<Uint8Array> {
-  const child = start(context, program, args);
-  try {
-    for await (const chunk of child.stdout) yield chunk as Uint8Array;
-    await child.done;
-  } catch (error) {
-    // The program's own words tell more than a stream that was closed too early.
-    await child.done;
-    throw error;
-  } finally {
-    await child.stop();
-  }
-}
-
-function start(
-  context: ProgramContext,
-  program: ClientProgram,
-  args: readonly string[],
-): ChildProgram {
-  return startProgram(
-    join(context.programs.binDir, program),
-    ["--no-password", `--dbname=${context.connection.url}`, ...args],
-    {
-      env: { ...context.environment, ...context.connection.env },
-      stdin: "ignore",
-      signal: context.signal,
-    },
-  );
 }
 
 function incomplete(): AppError {

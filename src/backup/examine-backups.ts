@@ -11,7 +11,8 @@ import { findClientPrograms } from "../postgres/client-programs.ts";
 import { type ConnectionOptions, withSession } from "../postgres/session.ts";
 import type { Store } from "../storage/store.ts";
 import { type CatalogueEntry, newestGood, readCatalogue } from "./catalogue.ts";
-import type { ProgramOptions } from "./dump.ts";
+import type { ProgramOptions } from "./client-run.ts";
+import { totalsOf } from "./manifest.ts";
 
 export interface ExamineBackupsOptions {
   readonly connection: ConnectionOptions;
@@ -169,7 +170,7 @@ async function checkSpace(
   const { bavail, bsize } = await statfs(folder);
   const free = bavail * bsize;
   const check = "backup-space";
-  const needed = last?.manifest?.parts.reduce((sum, part) => sum + part.bytes, 0);
+  const needed = last?.manifest && totalsOf(last.manifest).storedBytes;
   if (needed === undefined) {
     return {
       level: "note",

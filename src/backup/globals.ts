@@ -54,6 +54,11 @@ export interface DatabaseStatement extends SqlStatement {
   readonly grantor: string | undefined;
 }
 
+/** The globals of a backup: small enough to be held as a whole. */
+export async function readGlobals(bytes: AsyncIterable<Uint8Array>): Promise<Globals> {
+  return parseGlobals(Buffer.concat(await Array.fromAsync(bytes)).toString("utf8"));
+}
+
 /**
  * Reads the text that dumpGlobals writes, whole outputs of pg_dumpall and pg_dump too.
  *

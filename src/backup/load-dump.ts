@@ -2,10 +2,9 @@ import { createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { startProgram } from "../postgres/child-program.ts";
 import type { ClientProgram } from "../postgres/client-programs.ts";
 import type { DumpFormat } from "./backup-name.ts";
-import type { ProgramContext } from "./dump.ts";
+import { type ProgramContext, startClient } from "./client-run.ts";
 import { unpackFolder } from "./dump-folder.ts";
 
 export interface LoadOptions {
@@ -89,15 +88,7 @@ async function feed(
   args: readonly string[],
   source: AsyncIterable<Uint8Array> | undefined,
 ): Promise<void> {
-  const child = startProgram(
-    join(context.programs.binDir, program),
-    ["--no-password", `--dbname=${context.connection.url}`, ...args],
-    {
-      env: { ...context.environment, ...context.connection.env },
-      stdin: source === undefined ? "ignore" : "pipe",
-      signal: context.signal,
-    },
-  );
+  const child = startClient(context, program, args, source === undefined ? "ignore" : "pipe");
   child.stdout.resume();
   try {
     if (source !== undefined && child.stdin !== undefined) {

@@ -118,3 +118,18 @@ function digestOf(manifest: BackupManifest): string {
 export function partOf(manifest: BackupManifest, kind: PartKind): BackupPart | undefined {
   return manifest.parts.find((part) => part.kind === kind);
 }
+
+/** What a backup takes in all, its parts together. */
+export function totalsOf(manifest: BackupManifest): {
+  readonly storedBytes: number;
+  readonly rawBytes: number;
+  /** Null where they were not counted. */
+  readonly rows: number | null;
+} {
+  const { parts, tables } = manifest;
+  return {
+    storedBytes: parts.reduce((sum, part) => sum + part.bytes, 0),
+    rawBytes: parts.reduce((sum, part) => sum + part.rawBytes, 0),
+    rows: tables === null ? null : tables.reduce((sum, table) => sum + table.rows, 0),
+  };
+}

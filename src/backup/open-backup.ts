@@ -2,6 +2,7 @@ import { realpath, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { AppError, ExitCode } from "../errors.ts";
 import { openLocalStore } from "../storage/local-store.ts";
+import { isS3Url, parseS3Url } from "../storage/s3-url.ts";
 import type { Store } from "../storage/store.ts";
 import { type BackupId, idOfKey, type PartKind, timeOfId } from "./backup-name.ts";
 import { findBackup } from "./find-backup.ts";
@@ -39,10 +40,13 @@ export interface OpenBackupOptions {
  * @throws {AppError} exit 2 when there is none, 3 when it is not whole, 8 as the stores have it
  */
 export async function openBackup(wanted: string, options: OpenBackupOptions): Promise<OpenBackup> {
-  const remote = /^s3:\/\/([^/]+)\/(?:(.*)\/)?([^/]+)$/.exec(wanted);
-  if (remote !== null) {
-    const [, bucket = "", folder = "", key = ""] = remote;
-    return await openObject(await options.openS3(bucket, folder), key, options);
+  if (isS3Url(wanted)) {
+    const { bucket, key } = parseS3Url(wanted);
+    const folderEnd = key.lastIndexOf("/") + 1;
+    const name = key.slice(folderEnd);
+    if (name === "") throw noSuchFile(wanted);
+    const store = await options.openS3(bucket, key.slice(0, folderEnd));
+    return await openObject(store, name, options);
   }
   const named = wanted === "latest" || timeOfId(wanted) !== undefined;
   const path = resolve(wanted);

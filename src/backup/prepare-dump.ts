@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { openTempFolder } from "../postgres/temp-folder.ts";
 import type { DumpFormat } from "./backup-name.ts";
 import { type CheckedDump, type CheckOptions, checkDump, noDump } from "./check-dump.ts";
+import { counted } from "./counted.ts";
 import { type DumpSource, needsFiles, unpackArchive } from "./load-dump.ts";
 import type { OpenBackup } from "./open-backup.ts";
 import { readPart } from "./read-part.ts";
@@ -66,16 +67,12 @@ async function unpacked(
   const temp = await openTempFolder(options.tempFolder, options.environment.PATH);
   try {
     let rawBytes = 0;
-    async function* counted(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-      for await (const chunk of source) {
-        rawBytes += chunk.length;
-        options.onBytes(chunk.length);
-        yield chunk;
-      }
-    }
+    const bytes = counted(readPart(part, options.keys, options.signal), (more) => {
+      rawBytes += more;
+      options.onBytes(more);
+    });
     const folder = join(temp.path, "dump");
     await mkdir(folder, { mode: 0o700 });
-    const bytes = counted(readPart(part, options.keys, options.signal));
     const path = await unpackArchive(bytes, format, folder, part.name);
     return {
       part,

@@ -2,7 +2,7 @@ import type { DecryptionKeys } from "../bundle/encryption.ts";
 import type { ConnectionOptions } from "../postgres/session.ts";
 import type { ProgressListener } from "../progress.ts";
 import type { BackupId, DumpFormat } from "./backup-name.ts";
-import type { ProgramOptions } from "./dump.ts";
+import type { ProgramOptions } from "./client-run.ts";
 import type { OpenBackup } from "./open-backup.ts";
 import type { Client } from "./swap-databases.ts";
 

@@ -6,9 +6,10 @@ import { withMaintenanceSession } from "../postgres/maintenance-session.ts";
 import { databaseOfUrl, maintenanceUrl } from "../postgres/maintenance-url.ts";
 import { type Session, withSession } from "../postgres/session.ts";
 import { applyDatabaseSettings, applyRoles } from "./apply-globals.ts";
-import type { ProgramContext } from "./dump.ts";
-import { type Globals, parseGlobals } from "./globals.ts";
+import type { ProgramContext } from "./client-run.ts";
+import { type Globals, readGlobals } from "./globals.ts";
 import { loadDump } from "./load-dump.ts";
+import { totalsOf } from "./manifest.ts";
 import { type PreparedDump, prepareDump } from "./prepare-dump.ts";
 import { readPart } from "./read-part.ts";
 import type { RestoreMode, RestorePlan, RestoreRequest, RestoreResult } from "./restore-types.ts";
@@ -149,11 +150,7 @@ class Restore {
   async #readGlobals(): Promise<Globals | undefined> {
     const part = this.#request.backup.part("globals");
     if (part === undefined) return undefined;
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of readPart(part, this.#request.keys, this.#request.signal)) {
-      chunks.push(chunk);
-    }
-    return parseGlobals(Buffer.concat(chunks).toString("utf8"));
+    return await readGlobals(readPart(part, this.#request.keys, this.#request.signal));
   }
 
   async #makePlan(dump: PreparedDump): Promise<RestorePlan> {
@@ -192,7 +189,7 @@ class Restore {
         database: manifest?.database ?? null,
         format: dump.format,
         server: dump.server ?? null,
-        rows: manifest?.tables?.reduce((sum, one) => sum + one.rows, 0) ?? null,
+        rows: manifest === undefined ? null : totalsOf(manifest).rows,
       },
       mode,
       server: this.#admin.serverVersion,

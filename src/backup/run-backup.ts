@@ -1,9 +1,9 @@
-import type { Journal } from "../journal/journal.ts";
-import { withJournal } from "../journal/journal.ts";
+import { type Journal, withJournal } from "../journal/journal.ts";
 import { databaseOfUrl } from "../postgres/maintenance-url.ts";
 import { sweepTempFolders } from "../postgres/temp-folder.ts";
 import { type BackupRequest, type BackupResult, backUp } from "./backup.ts";
 import { withFolderLock } from "./folder-lock.ts";
+import { totalsOf } from "./manifest.ts";
 import { sweepInterrupted } from "./sweep-interrupted.ts";
 import { withTargetLock } from "./target-lock.ts";
 
@@ -46,9 +46,10 @@ export async function runBackup<T>(
 }
 
 function outcomeOf({ manifest, stored, failed, warnings }: BackupResult) {
+  const { storedBytes, rawBytes } = totalsOf(manifest);
   return {
-    bytes: manifest.parts.reduce((sum, part) => sum + part.bytes, 0),
-    rawBytes: manifest.parts.reduce((sum, part) => sum + part.rawBytes, 0),
+    bytes: storedBytes,
+    rawBytes,
     stored,
     failed: failed.map(({ place, error }) => ({ place, error: error.message })),
     warnings: warnings.length,

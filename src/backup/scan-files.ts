@@ -1,6 +1,6 @@
 import type { Stats } from "node:fs";
 import { lstat, readdir, readlink } from "node:fs/promises";
-import { join, relative, resolve, sep } from "node:path";
+import { join, resolve, sep } from "node:path";
 import { AppError, ExitCode } from "../errors.ts";
 import { holdsPrivateKey, keyScanBytes } from "./private-keys.ts";
 import { readableFile } from "./readable-file.ts";
@@ -179,10 +179,4 @@ function unreadable(path: string, cause: unknown): AppError {
       data: { path },
     },
   );
-}
-
-/** Whether a path is the folder itself or lies below it. */
-export function liesIn(folder: string, path: string): boolean {
-  const way = relative(resolve(folder), resolve(path));
-  return way === "" || (!way.startsWith(`..${sep}`) && way !== ".." && !way.startsWith(sep));
 }

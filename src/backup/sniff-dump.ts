@@ -1,3 +1,4 @@
+import { ByteSource } from "../bundle/byte-source.ts";
 import type { DumpFormat } from "./backup-name.ts";
 import { type DumpVersions, dumpVersions } from "./dump-marker.ts";
 
@@ -15,32 +16,12 @@ const tarMagicAt = 257;
 
 /** Tells the format of a dump by its first bytes, whatever its file is called. */
 export async function sniffDump(source: AsyncIterable<Uint8Array>): Promise<SniffedDump> {
-  const iterator = source[Symbol.asyncIterator]();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  while (size < lookedAt) {
-    const next = await iterator.next();
-    if (next.done === true) break;
-    chunks.push(next.value);
-    size += next.value.length;
-  }
-  const head = Buffer.concat(chunks).subarray(0, lookedAt);
-  async function* bytes(): AsyncGenerator<Uint8Array> {
-    try {
-      yield* chunks.splice(0);
-      for (;;) {
-        const next = await iterator.next();
-        if (next.done === true) return;
-        yield next.value;
-      }
-    } finally {
-      await iterator.return?.();
-    }
-  }
+  const input = new ByteSource(source);
+  const head = (await input.peek(lookedAt)).subarray(0, lookedAt);
   return {
     format: formatOf(head),
     versions: dumpVersions(head.toString("latin1")),
-    bytes: bytes(),
+    bytes: input.rest(),
   };
 }
 

@@ -6,6 +6,7 @@ import { partHmac } from "../bundle/part-hmac.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import type { Store } from "../storage/store.ts";
 import { type BackupId, type DumpFormat, type PartKind, partName } from "./backup-name.ts";
+import { counted } from "./counted.ts";
 import { fanOut } from "./fan-out.ts";
 import type { BackupPart } from "./manifest.ts";
 
@@ -43,16 +44,13 @@ export async function storePart(
   let rawBytes = 0;
   let bytes = 0;
   let failed: { readonly error: unknown } | undefined;
-  async function* raw(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of source) {
-      rawBytes += chunk.length;
-      options.onRaw(chunk.length);
-      yield chunk;
-    }
-  }
+  const raw = counted(source, (more) => {
+    rawBytes += more;
+    options.onRaw(more);
+  });
   async function* stored(): AsyncGenerator<Uint8Array> {
     try {
-      for await (const chunk of encode(raw(), { compression, encryption })) {
+      for await (const chunk of encode(raw, { compression, encryption })) {
         sha256.update(chunk);
         bytes += chunk.length;
         yield chunk;

@@ -5,8 +5,9 @@ import { type ClientPrograms, findClientPrograms } from "../postgres/client-prog
 import { toolVersion } from "../version.ts";
 import type { DumpFormat, PartKind } from "./backup-name.ts";
 import { type CheckedDump, checkDump } from "./check-dump.ts";
-import type { ProgramOptions } from "./dump.ts";
-import { parseGlobals } from "./globals.ts";
+import type { ProgramOptions } from "./client-run.ts";
+import { counted } from "./counted.ts";
+import { readGlobals } from "./globals.ts";
 import type { BackupManifest } from "./manifest.ts";
 import type { OpenBackup } from "./open-backup.ts";
 import { checkStored, readPart } from "./read-part.ts";
@@ -121,14 +122,9 @@ async function verifyAll(
     const source = backup.part(kind);
     if (source === undefined) continue;
     let rawBytes = 0;
-    const bytes = readPart(source, options.keys, options.signal);
-    async function* counted(): AsyncGenerator<Uint8Array> {
-      for await (const chunk of bytes) {
-        rawBytes += chunk.length;
-        yield chunk;
-      }
-    }
-    const all = counted();
+    const all = counted(readPart(source, options.keys, options.signal), (bytes) => {
+      rawBytes += bytes;
+    });
     const content = await (kind === "globals"
       ? contentOfGlobals(all)
       : contentOfFiles(all, source.name, options.signal));
@@ -161,9 +157,7 @@ function contentOf({ format, entries }: CheckedDump): string {
 }
 
 async function contentOfGlobals(bytes: AsyncIterable<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of bytes) chunks.push(chunk);
-  const { roles } = parseGlobals(Buffer.concat(chunks).toString("utf8"));
+  const { roles } = await readGlobals(bytes);
   return `${roles.length} role${roles.length === 1 ? "" : "s"} and the database's settings`;
 }
 

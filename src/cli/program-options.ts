@@ -1,4 +1,4 @@
-import type { ProgramOptions } from "../backup/dump.ts";
+import type { ProgramOptions } from "../backup/client-run.ts";
 import type { Config } from "../config/config.ts";
 import { usage } from "./options.ts";
 

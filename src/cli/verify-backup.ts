@@ -1,3 +1,4 @@
+import { totalsOf } from "../backup/manifest.ts";
 import type { OpenBackup } from "../backup/open-backup.ts";
 import type { VerifiedBackup } from "../backup/verify-backup.ts";
 import { AppError, ExitCode } from "../errors.ts";
@@ -28,7 +29,7 @@ export async function verifyNamed(args: Arguments, context: Context): Promise<Ex
   const progress = await context.progress("verifying", "bytes");
   const verify = async (backup: OpenBackup): Promise<VerifiedBackup> => {
     for (const warning of backup.warnings) output.warn(warning);
-    progress.start(backup.manifest?.parts.reduce((sum, part) => sum + part.rawBytes, 0) ?? 0);
+    progress.start(backup.manifest === undefined ? 0 : totalsOf(backup.manifest).rawBytes);
     const work = () =>
       verifyBackup(backup, {
         keys,

@@ -1,6 +1,6 @@
 import { readFile, readlink } from "node:fs/promises";
 import { hostname, userInfo } from "node:os";
-import { processStart } from "../postgres/process-start.ts";
+import { processRuns, processStart } from "../postgres/process-start.ts";
 
 /** A process, told from every other one, also from a later one that gets its number. */
 export interface ProcessIdentity {
@@ -38,19 +38,7 @@ export async function livenessOf(other: ProcessIdentity): Promise<Liveness> {
   if (other.processSpace !== undefined && other.processSpace !== self.processSpace) {
     return "unknown";
   }
-  const stat = await processStart(other.pid);
-  if (stat !== undefined) {
-    // A zombie only waits for its parent to notice.
-    if (stat.state === "Z" || stat.state === "X") return "gone";
-    return other.processStart === undefined || other.processStart === stat.start ? "alive" : "gone";
-  }
-  try {
-    process.kill(other.pid, 0);
-    return "alive";
-  } catch (error) {
-    // Another user's process may not be signalled, and is there.
-    return error instanceof Error && "code" in error && error.code === "EPERM" ? "alive" : "gone";
-  }
+  return (await processRuns(other.pid, other.processStart)) ? "alive" : "gone";
 }
 
 /** `user@host`, for people. */

@@ -19,3 +19,23 @@ export async function processStart(pid: number): Promise<ProcessStart | undefine
     return undefined;
   }
 }
+
+/**
+ * Whether a process of this machine runs: the one with this number, and where its start is given
+ * and the system tells it, not a later one that has got the number.
+ */
+export async function processRuns(pid: number, start?: string): Promise<boolean> {
+  const found = await processStart(pid);
+  if (found !== undefined) {
+    // A zombie only waits for its parent to notice.
+    if (found.state === "Z" || found.state === "X") return false;
+    return start === undefined || start === found.start;
+  }
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // Another user's process may not be signalled, and is there.
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}

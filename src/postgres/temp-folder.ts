@@ -2,7 +2,7 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { AppError, ExitCode } from "../errors.ts";
-import { processStart } from "./process-start.ts";
+import { processRuns, processStart } from "./process-start.ts";
 import { makeThrowawayFolder } from "./throwaway-folder.ts";
 
 export interface TempFolder {
@@ -54,7 +54,8 @@ export async function sweepTempFolders(parent: string | undefined): Promise<read
   for (const place of new Set([placeOf(parent), placeOf(undefined)])) {
     for (const name of await readdir(place).catch(() => [])) {
       const [, pid, start] = pattern.exec(name) ?? [];
-      if (pid === undefined || (await isRunning(Number(pid), start))) continue;
+      // In a container the same few numbers are given out again and again, hence the start.
+      if (pid === undefined || (await processRuns(Number(pid), start))) continue;
       const path = join(place, name);
       // Another user's is not ours to remove.
       await rm(path, { recursive: true, force: true }).then(
@@ -68,16 +69,4 @@ export async function sweepTempFolders(parent: string | undefined): Promise<read
 
 function placeOf(parent: string | undefined): string {
   return resolve(parent ?? tmpdir());
-}
-
-/** In a container the same few numbers are given out again and again, and after a restart anywhere. */
-async function isRunning(pid: number, start: string | undefined): Promise<boolean> {
-  const found = await processStart(pid);
-  if (found !== undefined && start !== undefined) return found.start === start;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && "code" in error && error.code === "EPERM";
-  }
 }

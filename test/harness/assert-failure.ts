@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { AppError } from "../../src/errors.ts";
 import type { CommandResult } from "./command.ts";
 
 export interface ExpectedFailure {
@@ -27,6 +28,21 @@ export function assertFailure(result: CommandResult, expected: ExpectedFailure):
   assert.doesNotMatch(stderr, /^\s+at /m, shown);
   assert.doesNotMatch(stderr, /internal error/, shown);
   assert.equal(stdout.toString(), "", shown);
+}
+
+/** For `assert.rejects`: an error as an operator should see it, with a hint. */
+export function failure(
+  exitCode: number,
+  code: string,
+  message: RegExp,
+): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof AppError, String(error));
+    assert.equal(`${error.exitCode} ${error.code}`, `${exitCode} ${code}`, error.message);
+    assert.match(error.message, message);
+    assert.ok(error.hint);
+    return true;
+  };
 }
 
 export interface ErrorDocument {

@@ -28,7 +28,7 @@ import { AppError } from "../../src/errors.ts";
 import { openJournal } from "../../src/journal/journal.ts";
 import { noProgress } from "../../src/progress.ts";
 import { openLocalStore } from "../../src/storage/local-store.ts";
-import { assertFailure } from "../harness/assert-failure.ts";
+import { assertFailure, failure } from "../harness/assert-failure.ts";
 import { type CommandResult, pgtenant, spawnPgtenant } from "../harness/command.ts";
 import { commandLines } from "../harness/command-lines.ts";
 import { createDatabase, serverUrl, type TestDatabase } from "../harness/database.ts";
@@ -144,14 +144,6 @@ suite("backup", () => {
     }
     assert.deepEqual(left, []);
   }
-
-  const failure = (exitCode: number, code: string, message: RegExp) => (error: unknown) => {
-    assert.ok(error instanceof AppError, String(error));
-    assert.equal(`${error.exitCode} ${error.code}`, `${exitCode} ${code}`, error.message);
-    assert.match(error.message, message);
-    assert.ok(error.hint);
-    return true;
-  };
 
   suite("what it writes", () => {
     test("the manifest tells the dump, counted in its own snapshot while others insert", async () => {

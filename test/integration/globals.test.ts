@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { applyDatabaseSettings, applyRoles, missingRoles } from "../../src/backup/apply-globals.ts";
-import { runToEnd } from "../../src/backup/dump.ts";
+import { runToEnd } from "../../src/backup/client-run.ts";
 import { dumpGlobals } from "../../src/backup/dump-globals.ts";
 import { type Globals, parseGlobals } from "../../src/backup/globals.ts";
 import { startProgram } from "../../src/postgres/child-program.ts";

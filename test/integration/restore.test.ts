@@ -23,10 +23,10 @@ import type { BackupResult } from "../../src/backup/backup.ts";
 import { type BackupManifest, manifestText } from "../../src/backup/manifest.ts";
 import { scratchName } from "../../src/backup/scratch-database.ts";
 import { withTargetLock } from "../../src/backup/target-lock.ts";
-import { AppError } from "../../src/errors.ts";
+import type { AppError } from "../../src/errors.ts";
 import { openLocalStore } from "../../src/storage/local-store.ts";
 import type { Store } from "../../src/storage/store.ts";
-import { assertFailure } from "../harness/assert-failure.ts";
+import { assertFailure, failure } from "../harness/assert-failure.ts";
 import { type CommandOptions, type CommandResult, pgtenant } from "../harness/command.ts";
 import { createDatabase, serverUrl, type TestDatabase } from "../harness/database.ts";
 import { databaseDigest } from "../harness/database-digest.ts";
@@ -122,14 +122,6 @@ suite("restore", () => {
     assert.deepEqual(await digestOf(target.name), was);
     assert.deepEqual(await databasesLike(`${target.name}_restoring_`), []);
   }
-
-  const failure = (exitCode: number, code: string, message: RegExp) => (error: unknown) => {
-    assert.ok(error instanceof AppError, String(error));
-    assert.equal(`${error.exitCode} ${error.code}`, `${exitCode} ${code}`, error.message);
-    assert.match(error.message, message);
-    assert.ok(error.hint);
-    return true;
-  };
 
   suite("the confirmation", () => {
     test("is wanted where the database exists, and without a terminal it is refused", async () => {

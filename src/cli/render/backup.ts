@@ -1,13 +1,12 @@
 import type { BackupResult } from "../../backup/backup.ts";
+import { totalsOf } from "../../backup/manifest.ts";
 import type { PruneResult } from "../../backup/prune.ts";
 import { prunedDocument } from "./prune.ts";
 import { count, counted, duration, size } from "./units.ts";
 
 export function backupText(result: BackupResult, pruned: readonly PruneResult[]): string {
   const { manifest } = result;
-  const rows = manifest.tables?.reduce((sum, table) => sum + table.rows, 0);
-  const stored = manifest.parts.reduce((sum, part) => sum + part.bytes, 0);
-  const raw = manifest.parts.reduce((sum, part) => sum + part.rawBytes, 0);
+  const { rows, storedBytes, rawBytes } = totalsOf(manifest);
   const [database] = manifest.parts;
   const layers = [
     manifest.format,
@@ -18,12 +17,12 @@ export function backupText(result: BackupResult, pruned: readonly PruneResult[])
   ];
   return [
     `backed up database "${manifest.database}" as ${result.id} in ${duration(manifest.durationSeconds)}`,
-    ...(manifest.tables === null || rows === undefined
+    ...(manifest.tables === null || rows === null
       ? []
       : [
           `  ${counted(rows, "row")} of ${counted(manifest.tables.length, "table")}, counted in the dump's own snapshot`,
         ]),
-    `  ${size(stored)} stored, ${size(raw)} before compression; ${layers.join(", ")}`,
+    `  ${size(storedBytes)} stored, ${size(rawBytes)} before compression; ${layers.join(", ")}`,
     ...manifest.parts.map((part) => `  ${part.name} (${size(part.bytes)})`),
     ...result.stored.map((place) => `  in ${place}`),
     ...pruned.flatMap(prunedLine),

@@ -1,3 +1,4 @@
+import { totalsOf } from "../../backup/manifest.ts";
 import type { VerifiedBackup } from "../../backup/verify-backup.ts";
 import { counted, duration, size } from "./units.ts";
 
@@ -54,10 +55,7 @@ function details({ manifest, parts, format, server }: VerifiedBackup): readonly 
           ...(manifest.tables === null
             ? []
             : [
-                `  ${counted(
-                  manifest.tables.reduce((sum, table) => sum + table.rows, 0),
-                  "row",
-                )} of ${counted(manifest.tables.length, "table")}:`,
+                `  ${counted(totalsOf(manifest).rows ?? 0, "row")} of ${counted(manifest.tables.length, "table")}:`,
                 ...manifest.tables.map((table) => `    ${table.table}: ${table.rows}`),
               ]),
         ]),

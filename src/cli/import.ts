@@ -1,6 +1,8 @@
 import type { ArgumentsCamelCase } from "yargs";
 import { AppError, ExitCode } from "../errors.ts";
 import type {
+  CloneOptions,
+  CollisionPolicy,
   ImportMode,
   ImportOptions,
   ImportPlan,
@@ -15,11 +17,19 @@ import {
   parseAssignments,
   parseRowSize,
   schemaOptionsOf,
+  usage,
 } from "./options.ts";
 import { recorded } from "./recorded.ts";
+import {
+  repeatableSelection,
+  type SelectionArguments,
+  selectionFlags,
+  selectionOf,
+  withSelectionOptions,
+} from "./selection-options.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 
-interface ImportArguments extends GlobalArguments, KeyArguments {
+interface ImportArguments extends GlobalArguments, KeyArguments, SelectionArguments {
   bundle: string;
   mode: ImportMode;
   "dry-run": boolean;
@@ -28,6 +38,13 @@ interface ImportArguments extends GlobalArguments, KeyArguments {
   "leave-out"?: string | undefined;
   "disable-triggers": boolean;
   "keep-in-flight": boolean;
+  "expire-credentials": boolean;
+  "on-collision": CollisionPolicy;
+  plan?: string | undefined;
+  "as-tenant"?: string | undefined;
+  name?: string | undefined;
+  "with-audit": boolean;
+  "accept-redacted": boolean;
   "max-row-size": string;
 }
 
@@ -37,46 +54,86 @@ export const importCommand = defineCommand<ImportArguments>({
   usage: "import <bundle>",
   summary: "put a bundle's rows back, in one transaction",
   options: (yargs) =>
-    withKeyOptions(
-      yargs
-        .positional("bundle", bundleArgument)
-        .option("mode", {
-          choices: ["missing", "overwrite", "replace"] as const,
-          default: "missing" as const,
-          requiresArg: true,
-          describe:
-            "insert what is absent; also set rows that differ; also delete rows the bundle lacks",
-        })
-        .option("dry-run", {
-          type: "boolean",
-          default: false,
-          describe: "show the plan and change nothing",
-        })
-        .option("yes", {
-          type: "boolean",
-          default: false,
-          describe: "confirm that rows are altered or deleted",
-        })
-        .option("set", {
-          type: "string",
-          requiresArg: true,
-          describe: "table.column=value for a column that needs a value and has none (repeatable)",
-        })
-        .option("leave-out", {
-          type: "string",
-          requiresArg: true,
-          describe: "a table or table.column that the target lacks and may lose (repeatable)",
-        })
-        .option("disable-triggers", {
-          type: "boolean",
-          default: false,
-          describe: "keep user triggers from altering the rows",
-        })
-        .option("keep-in-flight", {
-          type: "boolean",
-          default: false,
-          describe: "restore work that was in flight as it was",
-        }),
+    withSelectionOptions(
+      withKeyOptions(
+        yargs
+          .positional("bundle", bundleArgument)
+          .option("mode", {
+            choices: ["missing", "overwrite", "replace"] as const,
+            default: "missing" as const,
+            requiresArg: true,
+            describe:
+              "insert what is absent; also set rows that differ; also delete rows the bundle lacks",
+          })
+          .option("dry-run", {
+            type: "boolean",
+            default: false,
+            describe: "show the plan and change nothing",
+          })
+          .option("yes", {
+            type: "boolean",
+            default: false,
+            describe: "confirm that rows are altered or deleted",
+          })
+          .option("set", {
+            type: "string",
+            requiresArg: true,
+            describe:
+              "table.column=value for a column that needs a value and has none (repeatable)",
+          })
+          .option("leave-out", {
+            type: "string",
+            requiresArg: true,
+            describe: "a table or table.column that the target lacks and may lose (repeatable)",
+          })
+          .option("disable-triggers", {
+            type: "boolean",
+            default: false,
+            describe: "keep user triggers from altering the rows",
+          })
+          .option("keep-in-flight", {
+            type: "boolean",
+            default: false,
+            describe: "restore work that was in flight as it was, instead of ending it",
+          })
+          .option("expire-credentials", {
+            type: "boolean",
+            default: false,
+            describe: "bring tokens and keys back revoked",
+          })
+          .option("on-collision", {
+            choices: ["fail", "skip", "adopt"] as const,
+            default: "fail" as const,
+            requiresArg: true,
+            describe:
+              "a live row of another key holds a unique value: refuse, leave the row out, or let the live row stand for it",
+          })
+          .option("plan", {
+            type: "string",
+            requiresArg: true,
+            describe: "apply only the plan with this hash, as a dry run has shown it",
+          })
+          .option("as-tenant", {
+            type: "string",
+            requiresArg: true,
+            describe: "import as a new tenant with this slug, under new keys",
+          })
+          .option("name", {
+            type: "string",
+            requiresArg: true,
+            describe: "with --as-tenant: the new tenant's name",
+          })
+          .option("with-audit", {
+            type: "boolean",
+            default: false,
+            describe: "with --as-tenant: append the audit events too, chained anew and marked",
+          })
+          .option("accept-redacted", {
+            type: "boolean",
+            default: false,
+            describe: "take a bundle whose secrets or names were replaced",
+          }),
+      ),
     ).option("max-row-size", maxRowSizeOption),
   examples: [
     ["pgtenant import acme.jsonl.zst --dry-run", "show what would change"],
@@ -91,7 +148,7 @@ export const importCommand = defineCommand<ImportArguments>({
     ExitCode.database,
     ExitCode.storage,
   ],
-  repeatable: ["set", "leave-out", "leaveOut", ...repeatableKeys],
+  repeatable: ["set", "leave-out", "leaveOut", ...repeatableKeys, ...repeatableSelection],
   async run(args, context) {
     keepHeapSmall();
     const { openInput } = await import("../storage/input.ts");
@@ -165,8 +222,33 @@ function importOptions(args: Arguments): Omit<ImportOptions, "name" | "keys" | "
     set: parseAssignments([args.set ?? []].flat()),
     leaveOut: [args.leaveOut ?? []].flat(),
     disableTriggers: args.disableTriggers,
+    keepInFlight: args.keepInFlight,
+    expireCredentials: args.expireCredentials,
+    onCollision: args.onCollision,
+    selection: selectionOf(args),
+    planHash: args.plan,
+    clone: cloneOf(args),
+    acceptRedacted: args.acceptRedacted,
     maxRowBytes: parseRowSize(args.maxRowSize),
   };
+}
+
+function cloneOf(args: Arguments): CloneOptions | undefined {
+  const { asTenant: slug, name, withAudit } = args;
+  if (slug === undefined) {
+    if (name === undefined && !withAudit) return undefined;
+    throw usage(
+      `${withAudit ? "--with-audit" : "--name"} goes with --as-tenant`,
+      "Give the new tenant's slug: --as-tenant SLUG.",
+    );
+  }
+  if (args.mode !== "missing") {
+    throw usage(
+      `--as-tenant makes a new tenant, and --mode ${args.mode} changes one that exists`,
+      "Leave out --mode.",
+    );
+  }
+  return { slug, name, withAudit };
 }
 
 /** The flags that shape a plan, so that the command that applies it has them too. */
@@ -184,6 +266,13 @@ function flagsOf(args: Arguments): readonly string[] {
     ...(args.key === undefined ? [] : ["--key", "KEY"]),
     ...(args.disableTriggers ? ["--disable-triggers"] : []),
     ...(args.keepInFlight ? ["--keep-in-flight"] : []),
+    ...(args.expireCredentials ? ["--expire-credentials"] : []),
+    ...(args.onCollision === "fail" ? [] : ["--on-collision", args.onCollision]),
+    ...selectionFlags(args),
+    ...several("--as-tenant", args.asTenant),
+    ...several("--name", args.name),
+    ...(args.withAudit ? ["--with-audit"] : []),
+    ...(args.acceptRedacted ? ["--accept-redacted"] : []),
     ...(args.acceptUnclassified ? ["--accept-unclassified"] : []),
   ];
 }

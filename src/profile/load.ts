@@ -74,5 +74,21 @@ export function withDefaults(file: ProfileFile): Profile {
     appendOnly: file.appendOnly ?? [],
     chain: file.chain ?? {},
     secrets: file.secrets ?? {},
+    personal: file.personal ?? {},
+    inFlight: mapValues(file.inFlight, (entry) => ({ set: {}, clear: [], ...entry })),
+    expire: mapValues(file.expire, (entry) => ({ set: {}, ...entry })),
+    logs: file.logs ?? {},
+    groups: mapValues(file.groups, (entry) => ({ by: [], ...entry })),
+    clone: { leaveOut: {}, drop: {}, renumber: {}, ids: {}, ...file.clone },
   };
+}
+
+/** Entries of a file may lack what has a default, whatever their type says. */
+function mapValues<T>(
+  entries: Readonly<Record<string, T>> | undefined,
+  complete: (entry: Partial<T>) => unknown,
+): Readonly<Record<string, T>> {
+  return Object.fromEntries(
+    Object.entries(entries ?? {}).map(([name, entry]) => [name, complete(entry) as T]),
+  );
 }

@@ -48,7 +48,7 @@ export async function proveRoot(
   bundle: StagedBundle,
 ): Promise<readonly Conflict[]> {
   const staged = bundle.tables.find(({ table }) => table.name === schema.root.table);
-  const { id } = bundle.header.tenant;
+  const { id } = bundle.tenant;
   if (staged !== undefined && staged.rows > 0) {
     const { rows } = await sql<{ key: string }>`
       SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
@@ -123,7 +123,7 @@ async function proveReference(
   key: ForeignKey,
   byName: ReadonlyMap<string, StagedTable>,
 ): Promise<readonly Conflict[]> {
-  const { id } = bundle.header.tenant;
+  const { id } = bundle.tenant;
   const target = schema.catalog.tables.get(key.to);
   if (target === undefined) return [];
   const list = (where: ReturnType<typeof sql>) =>

@@ -161,6 +161,10 @@ async function importFile(
       set: new Map(),
       leaveOut: [],
       disableTriggers: false,
+      keepInFlight: true,
+      expireCredentials: false,
+      onCollision: "fail",
+      acceptRedacted: false,
       maxRowBytes: defaultMaxRowBytes,
       progress: noProgress,
     });

@@ -8,6 +8,29 @@ import type { ProgressListener } from "../progress.ts";
  */
 export type ImportMode = "missing" | "overwrite" | "replace";
 
+/**
+ * What happens to a row of the bundle whose unique value a live row of another key holds: the
+ * import is refused; the row stays out, with what hangs on it; or the live row stands for it.
+ */
+export type CollisionPolicy = "fail" | "skip" | "adopt";
+
+/** Parts of a tenant as the operator names them; an empty `select` means all of it. */
+export interface Selection {
+  /** Groups, tables, and rows: `sites`, `public.plans`, `site=berlin`, `microvms.name=vm-7`. */
+  readonly select: readonly string[];
+  readonly exclude: readonly string[];
+  /** Rows of logs from before this time stay out. */
+  readonly since?: string | undefined;
+}
+
+export interface CloneOptions {
+  readonly slug: string;
+  /** The original's by default. */
+  readonly name?: string | undefined;
+  /** Appends the original's audit events to the log, chained anew. */
+  readonly withAudit: boolean;
+}
+
 export interface ImportOptions {
   /** How messages call the bundle: its path in quotes, or `the standard input`. */
   readonly name: string;
@@ -21,6 +44,19 @@ export interface ImportOptions {
   /** Tables, or `table.column`s, of the bundle that the target lacks and that may be dropped. */
   readonly leaveOut: readonly string[];
   readonly disableTriggers: boolean;
+  /** Restores work that was in flight as it was, instead of ending it. */
+  readonly keepInFlight: boolean;
+  /** Credentials come back revoked. */
+  readonly expireCredentials: boolean;
+  readonly onCollision: CollisionPolicy;
+  /** What is taken of the bundle; all of it by default. */
+  readonly selection?: Selection | undefined;
+  /** The hash of the plan that the operator has seen: any other plan is refused. */
+  readonly planHash?: string | undefined;
+  /** Imports the bundle as a new tenant. */
+  readonly clone?: CloneOptions | undefined;
+  /** Takes a bundle whose secrets or names were replaced. */
+  readonly acceptRedacted: boolean;
   readonly maxRowBytes: number;
   /** What may open a bundle that is encrypted. */
   readonly keys?: DecryptionKeys;
@@ -69,7 +105,19 @@ export interface PlanNote {
     | "still-referenced"
     | "credentials"
     | "set"
-    | "kept";
+    | "kept"
+    /** Came along with a selected row. */
+    | "along"
+    /** Work that was in flight, and is ended. */
+    | "fenced"
+    /** A credential that comes back revoked. */
+    | "expired"
+    /** Stays out, because of a collision. */
+    | "skipped"
+    /** A live row stands for it. */
+    | "adopted"
+    /** Got another value because it is imported as another tenant. */
+    | "cloned";
   readonly table: string;
   /** `(id)=(42)`; absent for a note about the whole table. */
   readonly row?: string;

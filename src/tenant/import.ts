@@ -49,22 +49,22 @@ export async function importBundle(
 async function planAndApply(
   session: Session,
   schema: OpenSchema,
-  bundle: StagedBundle,
+  staged: StagedBundle,
   options: ImportOptions,
 ): Promise<{ working: WorkingPlan; applied: boolean }> {
   try {
     return await withTransaction(session, "REPEATABLE READ", async () => {
       await session.client.query("SET LOCAL lock_timeout = '10s'");
       options.progress.advance("planning", 0);
-      const working = await makePlan(session, schema, bundle, options);
+      const working = await makePlan(session, schema, staged, options);
       options.onPlan?.(working.plan);
       if (options.dryRun || isEmpty(working.plan)) return { working, applied: false };
       if (isDestructive(working.plan) && !options.confirmed) throw unconfirmed(working);
       refuseTriggers(working.firing, options.disableTriggers);
       await withoutTriggers(session, working.firing, () =>
-        write(session, schema, bundle, working, options),
+        write(session, schema, working, options),
       );
-      await moveSequences(session, bundle);
+      await moveSequences(session, working.bundle);
       return { working, applied: true };
     });
   } catch (error) {
@@ -75,10 +75,10 @@ async function planAndApply(
 async function write(
   session: Session,
   schema: OpenSchema,
-  bundle: StagedBundle,
   working: WorkingPlan,
   options: ImportOptions,
 ): Promise<void> {
+  const { bundle } = working;
   const before = await countWrites(session, schema);
   options.progress.start(rowsToWrite(working.plan));
   const planned = await applyPlan(session, schema, bundle, working, (step, rows) =>

@@ -93,7 +93,7 @@ async function createMatch(
   const names = staged.columns.map((column) => column.name);
   await sql`CREATE TEMPORARY TABLE ${match} AS
     SELECT ${columnList(key, "s")},
-           ${ownedBy(catalog, root, ownership, table, "l", bundle.header.tenant.id)} AS "pgtenant$owned",
+           ${ownedBy(catalog, root, ownership, table, "l", bundle.tenant.id)} AS "pgtenant$owned",
            ${hasOwner(ownership, table, "l")} AS "pgtenant$has_owner",
            ${recordsDiffer("l", "s", names)} AS "pgtenant$differs",
            ${onlyCleared(schema, staged)} AS "pgtenant$cleared",

@@ -1,13 +1,13 @@
 import { sql } from "kysely";
 import type { Session } from "../postgres/session.ts";
+import { adaptRows } from "./adapt.ts";
 import { proveBoundary, proveRoot } from "./boundary-proof.ts";
 import { type Conflict, refuseConflicts } from "./conflicts.ts";
 import type { ImportOptions, ImportPlan, PlanNote, TablePlan } from "./import-types.ts";
-import { isInserted, keepOneWayColumns, matchLiveRows } from "./matching.ts";
+import { isInserted, matchLiveRows } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { findExtraRows } from "./replace.ts";
 import { planSequences } from "./sequences.ts";
-import { fillSetColumns } from "./set-values.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
 import { type FiringTrigger, firingTriggers, triggerWarnings } from "./triggers.ts";
 import { proveUniqueness, type Vacating } from "./unique-proof.ts";
@@ -16,10 +16,24 @@ import { proveValues } from "./value-proof.ts";
 /** A plan with what its application needs to know beyond what people are shown. */
 export interface WorkingPlan {
   readonly plan: ImportPlan;
+  /** What is written of the bundle, under the keys it is written with. */
+  readonly bundle: StagedBundle;
   readonly deletesFirst: boolean;
   readonly vacating: readonly Vacating[];
   readonly firing: readonly FiringTrigger[];
 }
+
+/** What shapes a plan, beyond the bundle and the live rows. */
+export type PlanOptions = Pick<
+  ImportOptions,
+  | "mode"
+  | "disableTriggers"
+  | "keepInFlight"
+  | "expireCredentials"
+  | "onCollision"
+  | "selection"
+  | "clone"
+>;
 
 /**
  * Compares the staged bundle with the live rows of this transaction's snapshot and decides what
@@ -31,11 +45,11 @@ export async function makePlan(
   session: Session,
   schema: OpenSchema,
   bundle: StagedBundle,
-  { mode, disableTriggers }: Pick<ImportOptions, "mode" | "disableTriggers">,
+  options: PlanOptions,
 ): Promise<WorkingPlan> {
+  const { mode, disableTriggers } = options;
   refuseConflicts(await proveRoot(session, schema, bundle));
-  const notes: PlanNote[] = [...(await fillSetColumns(session, bundle))];
-  if (mode !== "missing") notes.push(...(await keepOneWayColumns(session, schema, bundle)));
+  const notes: PlanNote[] = [...(await adaptRows(session, schema, bundle, options))];
   await matchLiveRows(session, schema, bundle, mode);
   const replace = await findExtraRows(session, schema, bundle, mode === "replace");
   notes.push(...replace.notes);
@@ -54,7 +68,7 @@ export async function makePlan(
   const firing = firingTriggers(schema, bundle, tables, unique.vacating);
   return {
     plan: {
-      tenant: bundle.header.tenant,
+      tenant: bundle.tenant,
       mode,
       tables,
       sequences: await planSequences(session, bundle),
@@ -62,6 +76,7 @@ export async function makePlan(
       leftOut: bundle.leftOut,
       warnings: [...schema.warnings, ...triggerWarnings(firing, disableTriggers)],
     },
+    bundle,
     deletesFirst: replace.deletesFirst,
     vacating: unique.vacating,
     firing,

@@ -63,7 +63,7 @@ async function createExtra(
   const { table, key, stage, extra } = staged;
   const condition = wanted
     ? conjunction([
-        ownedBy(catalog, root, ownership, table, "l", bundle.header.tenant.id),
+        ownedBy(catalog, root, ownership, table, "l", bundle.tenant.id),
         sql`NOT EXISTS (SELECT FROM ${stage} AS s WHERE ${columnsEqual("s", key, "l")})`,
       ])
     : sql`FALSE`;

@@ -1,5 +1,5 @@
 import { type RawBuilder, sql } from "kysely";
-import type { BundleHeader, LeftOut } from "../bundle/format.ts";
+import type { BundleHeader, LeftOut, TenantIdentity } from "../bundle/format.ts";
 import { type BundlePart, readBundle } from "../bundle/reader.ts";
 import type { RowValidator } from "../bundle/row-validator.ts";
 import { createRowValidator } from "../bundle/row-validator.ts";
@@ -48,6 +48,8 @@ export interface StagedTable {
 
 export interface StagedBundle {
   readonly header: BundleHeader;
+  /** The tenant whose rows are written: the header's, unless the bundle is imported as another. */
+  readonly tenant: TenantIdentity;
   /** In the target's order, parents first. */
   readonly tables: readonly StagedTable[];
   readonly rows: number;
@@ -104,6 +106,7 @@ export async function stageBundle(
   }
   return {
     header,
+    tenant: header.tenant,
     tables,
     rows,
     leftOut: [...stagings.values()].flatMap((staging) => staging.match.leftOut),

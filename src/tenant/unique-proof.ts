@@ -127,7 +127,7 @@ async function findHolders(
   // Where the tenant is part of the value, only the tenant's own rows can hold it.
   const ofTenant =
     column !== undefined && index.columns?.includes(column)
-      ? sql<boolean>`${sql.id(column)} = ${sql.lit(bundle.header.tenant.id)}`
+      ? sql<boolean>`${sql.id(column)} = ${sql.lit(bundle.tenant.id)}`
       : undefined;
   const notDeleted = deletesFirst
     ? sql`NOT EXISTS (SELECT FROM ${extra} AS e WHERE ${columnsEqual("e", key, "l")})`

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ClientProgram } from "../postgres/client-programs.ts";
+import { addOffsets } from "./archive-offsets.ts";
 import type { DumpFormat } from "./backup-name.ts";
 import { type ProgramContext, startClient } from "./client-run.ts";
 import { unpackFolder } from "./dump-folder.ts";
@@ -79,6 +80,7 @@ export async function unpackArchive(
     Readable.from(source, { objectMode: false, highWaterMark: 1 << 20 }),
     createWriteStream(path, { mode: 0o600, flags: "wx", highWaterMark: 1 << 20 }),
   );
+  await addOffsets(path);
   return path;
 }
 

@@ -13,8 +13,14 @@ import {
 import { connectionOf, maxRowSizeOption, parseRowSize, schemaOptionsOf, usage } from "./options.ts";
 import { recorded } from "./recorded.ts";
 import { errorDocument } from "./report-error.ts";
+import {
+  repeatableSelection,
+  type SelectionArguments,
+  selectionOf,
+  withSelectionOptions,
+} from "./selection-options.ts";
 
-interface ExportArguments extends GlobalArguments, EncryptArguments {
+interface ExportArguments extends GlobalArguments, EncryptArguments, SelectionArguments {
   tenant?: string | undefined;
   all: boolean;
   output?: string | undefined;
@@ -29,33 +35,35 @@ export const exportCommand = defineCommand<ExportArguments>({
   usage: "export [tenant]",
   summary: "write a tenant into a bundle",
   options: (yargs) =>
-    withEncryptOptions(
-      yargs
-        .positional("tenant", { type: "string", describe: "the tenant's id or slug" })
-        .option("all", {
-          type: "boolean",
-          default: false,
-          describe: "every tenant, one bundle each, all from one snapshot",
-        })
-        .option("output", {
-          alias: "o",
-          type: "string",
-          requiresArg: true,
-          describe: "a file, a folder, an s3:// URL, or - for the standard output",
-          defaultDescription: "a dated file in BACKUP_DIR/tenants/SLUG",
-        })
-        .option("format", {
-          choices: ["jsonl", "json"] as const,
-          requiresArg: true,
-          describe: "JSON Lines, or one JSON document",
-          defaultDescription: "by the name after -o, else jsonl",
-        })
-        .option("compress", {
-          choices: ["zstd", "gzip", "none"] as const,
-          requiresArg: true,
-          describe: "how the bundle is compressed",
-          defaultDescription: "by the name after -o, else zstd; none for -o -",
-        }),
+    withSelectionOptions(
+      withEncryptOptions(
+        yargs
+          .positional("tenant", { type: "string", describe: "the tenant's id or slug" })
+          .option("all", {
+            type: "boolean",
+            default: false,
+            describe: "every tenant, one bundle each, all from one snapshot",
+          })
+          .option("output", {
+            alias: "o",
+            type: "string",
+            requiresArg: true,
+            describe: "a file, a folder, an s3:// URL, or - for the standard output",
+            defaultDescription: "a dated file in BACKUP_DIR/tenants/SLUG",
+          })
+          .option("format", {
+            choices: ["jsonl", "json"] as const,
+            requiresArg: true,
+            describe: "JSON Lines, or one JSON document",
+            defaultDescription: "by the name after -o, else jsonl",
+          })
+          .option("compress", {
+            choices: ["zstd", "gzip", "none"] as const,
+            requiresArg: true,
+            describe: "how the bundle is compressed",
+            defaultDescription: "by the name after -o, else zstd; none for -o -",
+          }),
+      ),
     )
       .option("overwrite", {
         type: "boolean",
@@ -73,6 +81,7 @@ export const exportCommand = defineCommand<ExportArguments>({
     ["pgtenant export acme -o acme.jsonl.zst", "into this file"],
     ["pgtenant export acme --recipient age1…", "for the owner of this key only"],
     ["pgtenant export acme -o - | ssh host 'cat > acme.jsonl'", "into a pipe"],
+    ["pgtenant export acme --select site=berlin", "a site with all that belongs to it"],
     ["pgtenant export --all -o bundles/", "every tenant, into a folder"],
     ["pgtenant export acme -o s3://backups/acme/", "a dated object in this bucket"],
   ],
@@ -83,7 +92,7 @@ export const exportCommand = defineCommand<ExportArguments>({
     ExitCode.database,
     ExitCode.storage,
   ],
-  repeatable: repeatableRecipients,
+  repeatable: [...repeatableRecipients, ...repeatableSelection],
   run: (args, context) => (args.all ? exportAll(args, context) : exportOne(args, context)),
 });
 
@@ -211,6 +220,7 @@ async function requestOf(args: Arguments, context: Context, what: string): Promi
   return {
     connection: connectionOf(context, `export ${what}`),
     schema: schemaOptionsOf(context),
+    selection: selectionOf(args),
     destination,
     server: config.backup,
     layout,

@@ -1,12 +1,12 @@
 import { sql } from "kysely";
 import type { ForeignKey } from "../catalog/catalog.ts";
 import { hasOwner, leadsToRootKey, ownedBy, relation } from "../catalog/ownership.ts";
-import { allPresent, columnsEqual, conjunction } from "../postgres/identifiers.ts";
+import { allPresent, columnsEqual, conjunction, disjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { isOwned, referencesOf } from "../profile/classify.ts";
 import type { Conflict } from "./conflicts.ts";
 import { maxListedRows } from "./conflicts.ts";
-import { becomesLive } from "./matching.ts";
+import { becomesLive, isWritten } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { rowKeyText } from "./row-key.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
@@ -132,8 +132,12 @@ async function proveReference(
              EXISTS (SELECT FROM ${relation(target)} AS x
                       WHERE ${columnsEqual("x", key.toColumns, "s", key.columns)}) AS elsewhere
         FROM ${staged.stage} AS s WHERE ${where} LIMIT ${maxListedRows}`.execute(session.db);
-  const describe = (row: { key: string }, reason: string): Conflict => ({
-    kind: "boundary",
+  const describe = (
+    row: { key: string },
+    reason: string,
+    kind: Conflict["kind"] = "boundary",
+  ): Conflict => ({
+    kind,
     table: staged.table.name,
     row: row.key,
     reason,
@@ -149,9 +153,19 @@ async function proveReference(
   const inTarget = isOwned(schema, key.to)
     ? ownedBy(schema.catalog, schema.root, schema.ownership, target, "p", id)
     : sql`TRUE`;
+  // Of a part, a row that is live and stays as it is needs none of what the bundle's refers to.
+  const asFarAsWritten =
+    bundle.partial === true
+      ? disjunction([
+          isWritten(staged, "s"),
+          sql`EXISTS (SELECT FROM ${relation(target)} AS y
+                WHERE ${columnsEqual("y", key.toColumns, "s", key.columns)})`,
+        ])
+      : sql`TRUE`;
   const { rows } = await list(
     conjunction([
       allPresent("s", key.columns),
+      asFarAsWritten,
       inStage === undefined || !key.toColumns.every((column) => inStage.present.has(column))
         ? sql`TRUE`
         : sql`NOT EXISTS (SELECT FROM ${inStage.stage} AS q
@@ -170,6 +184,7 @@ async function proveReference(
           row.elsewhere
             ? `refers to a row of "${key.to}" that belongs to another tenant (${columns})`
             : `refers to a row of "${key.to}" that is neither in the bundle nor in the database (${columns})`,
+          row.elsewhere || bundle.partial !== true ? "boundary" : "needed",
         ),
       )
   );

@@ -8,9 +8,9 @@ export interface Conflict {
   /**
    * `boundary`: it would leave the tenant. `collision`: a live row of another key holds a
    * unique value. `invalid`: the target's own rules refuse it. `blocked`: the way it is to be
-   * written is not possible.
+   * written is not possible. `needed`: it refers to a row that is not there.
    */
-  readonly kind: "boundary" | "collision" | "invalid" | "blocked";
+  readonly kind: "boundary" | "collision" | "invalid" | "blocked" | "needed";
   readonly table: string;
   readonly row: string;
   readonly reason: string;
@@ -28,7 +28,7 @@ export function refuseConflicts(conflicts: readonly Conflict[]): void {
   const boundary = of("boundary");
   const collisions = of("collision");
   const invalid = of("invalid");
-  const worst = boundary[0] ?? collisions[0] ?? invalid[0] ?? first;
+  const worst = boundary[0] ?? of("needed")[0] ?? collisions[0] ?? invalid[0] ?? first;
   const onlyInvalid = invalid.length === conflicts.length;
   const message =
     conflicts.length === 1
@@ -51,6 +51,7 @@ const codes: Readonly<Record<Conflict["kind"], string>> = {
   collision: "unique-collision",
   invalid: "invalid-rows",
   blocked: "blocked-rows",
+  needed: "needed-row",
 };
 
 const hints: Readonly<Record<Conflict["kind"], string>> = {
@@ -59,5 +60,7 @@ const hints: Readonly<Record<Conflict["kind"], string>> = {
   collision:
     "A row under another id holds the value: it was probably created anew by hand. Rename or delete it, then import again; or use --mode replace, which removes what the bundle lacks.",
   invalid: "The target's constraints refuse these rows; compare its schema with the bundle's.",
+  needed:
+    "A row cannot come back without the one that it refers to. Bring that back first, from a bundle of the whole tenant; or leave out less, or (--exclude) what needs it, too.",
   blocked: "Move these rows out of the way by hand, then import again.",
 };

@@ -16,7 +16,9 @@ import {
   withSnapshot,
 } from "./export.ts";
 import { findTenant, listIdentities } from "./find-tenant.ts";
+import type { Selection } from "./import-types.ts";
 import { type OpenSchema, openSchema, type SchemaOptions } from "./open-schema.ts";
+import { type PartChooser, preparePart } from "./selection/export-part.ts";
 
 /**
  * Where a bundle goes; a dated name is made in a folder. A path may be an `s3://` URL, where a
@@ -32,18 +34,22 @@ export interface ExportRequest extends Omit<ExportOptions, "output"> {
   readonly connection: ConnectionOptions;
   readonly schema: SchemaOptions;
   readonly destination: Destination;
+  /** What is exported of each tenant; all of it by default. */
+  readonly selection?: Selection | undefined;
 }
 
 /** Exports the tenant with this key or name from a snapshot of its own. */
 export function exportNamedTenant(request: ExportRequest, wanted: string): Promise<ExportResult> {
   return withSession(request.connection, async (session) => {
     const schema = await openSchema(session, request.schema);
-    return await withSnapshot(session, schema, async (snapshot) => {
+    const work = async (snapshot: Snapshot, part: PartChooser | undefined) => {
       // Within the snapshot, or the tenant could be gone from it.
       const tenant = await findTenant(session, schema, wanted);
       const output = await outputFor(request, tenant, snapshot, new Set());
-      return await exportTenant(session, schema, snapshot, tenant, { ...request, output });
-    });
+      const options = { ...request, output };
+      return await exportTenant(session, schema, snapshot, tenant, options, part);
+    };
+    return await withSnapshot(session, schema, work, request.selection);
   });
 }
 
@@ -71,7 +77,7 @@ export function exportAllTenants(
 ): Promise<ExportAllResult> {
   return withSession(request.connection, async (session) => {
     const schema = await openSchema(session, request.schema);
-    return await withSnapshot(session, schema, async (snapshot) => {
+    const work = async (snapshot: Snapshot, own: PartChooser | undefined) => {
       const tenants = await listIdentities(session, schema);
       const exported: ExportResult[] = [];
       const failed: FailedExport[] = [];
@@ -80,10 +86,12 @@ export function exportAllTenants(
       let next = 0;
       while (next < tenants.length) {
         // A failure in the middle of a COPY costs the connection; the snapshot outlives it.
-        await withReader(request.connection, session, shared, async (reader) => {
+        const prepare = (reader: Session) => preparePart(reader, schema, request.selection);
+        const owner = { session, part: own };
+        await withReader(request.connection, owner, shared, prepare, async (reader, part) => {
           for (let tenant = tenants[next]; tenant !== undefined; tenant = tenants[next]) {
             next += 1;
-            const outcome = await attempt(request, reader, schema, snapshot, tenant, taken);
+            const outcome = await attempt(request, reader, part, schema, snapshot, tenant, taken);
             if ("error" in outcome) failed.push(outcome);
             else exported.push(outcome);
             onOutcome(outcome);
@@ -92,7 +100,8 @@ export function exportAllTenants(
         });
       }
       return { exported, failed, snapshotLsn: snapshot.lsn };
-    });
+    };
+    return await withSnapshot(session, schema, work, request.selection);
   });
 }
 
@@ -113,6 +122,7 @@ const stopsAll: ReadonlySet<string> = new Set([
 async function attempt(
   request: ExportRequest,
   session: Session,
+  part: PartChooser | undefined,
   schema: OpenSchema,
   snapshot: Snapshot,
   tenant: TenantIdentity,
@@ -120,7 +130,7 @@ async function attempt(
 ): Promise<ExportResult | FailedExport> {
   try {
     const output = await outputFor(request, tenant, snapshot, taken);
-    return await exportTenant(session, schema, snapshot, tenant, { ...request, output });
+    return await exportTenant(session, schema, snapshot, tenant, { ...request, output }, part);
   } catch (thrown) {
     const error = databaseError(thrown);
     if (request.signal.aborted || !(error instanceof AppError)) throw error;
@@ -140,16 +150,18 @@ async function shareSnapshot(session: Session): Promise<string | undefined> {
 
 async function withReader(
   connection: ConnectionOptions,
-  owner: Session,
+  owner: { readonly session: Session; readonly part: PartChooser | undefined },
   shared: string | undefined,
-  use: (reader: Session) => Promise<void>,
+  prepare: (reader: Session) => Promise<PartChooser | undefined>,
+  use: (reader: Session, part: PartChooser | undefined) => Promise<void>,
 ): Promise<void> {
-  if (shared === undefined) return await use(owner);
+  if (shared === undefined) return await use(owner.session, owner.part);
   await withSession(connection, async (reader) => {
+    const part = await prepare(reader);
     await reader.client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     await sql`SET TRANSACTION SNAPSHOT ${sql.lit(shared)}`.execute(reader.db);
     await reader.client.query("SET LOCAL search_path = pg_catalog; SET LOCAL work_mem = '64MB'");
-    await use(reader);
+    await use(reader, part);
   });
 }
 

@@ -14,6 +14,7 @@ import { type BundleLayout, type BundleSection, writeBundle } from "../bundle/wr
 import { type Column, type ForeignKey, storedColumns, type Table } from "../catalog/catalog.ts";
 import { ownedBy, relation } from "../catalog/ownership.ts";
 import { copyJsonLines } from "../postgres/copy.ts";
+import { conjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { isOwned, keyOf, referencesOf } from "../profile/classify.ts";
 import type { ProgressListener } from "../progress.ts";
@@ -21,7 +22,15 @@ import { writeOutput } from "../storage/output.ts";
 import type { S3Server } from "../storage/s3-url.ts";
 import { toolVersion } from "../version.ts";
 import { refuseForeignReferences } from "./boundary.ts";
+import type { Selection } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
+import {
+  choosePart,
+  type PartChooser,
+  preparePart,
+  type RowChoice,
+} from "./selection/export-part.ts";
+import { headerSelection } from "./selection/items.ts";
 
 /** What a bundle's name tells of it. */
 export interface BundleForm {
@@ -50,6 +59,8 @@ export interface ExportResult {
   readonly encryption: Encryption["method"];
   readonly rows: number;
   readonly tables: readonly TableEnd[];
+  /** What was chosen of the tenant; null for all of it. */
+  readonly selection: BundleHeader["selection"];
   readonly leftOut: readonly LeftOut[];
   readonly warnings: readonly string[];
   readonly validated: boolean;
@@ -62,12 +73,17 @@ export interface Snapshot {
   readonly migrations: readonly string[];
 }
 
-/** Begins the snapshot that an export reads from; everything it tells is part of the header. */
+/**
+ * Begins the snapshot that an export reads from; everything it tells is part of the header. What is
+ * needed to choose a part of the tenant is made before it begins.
+ */
 export async function withSnapshot<T>(
   session: Session,
   schema: OpenSchema,
-  use: (snapshot: Snapshot) => Promise<T>,
+  use: (snapshot: Snapshot, part: PartChooser | undefined) => Promise<T>,
+  selection?: Selection,
 ): Promise<T> {
+  const part = await preparePart(session, schema, selection);
   await session.client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
   try {
     await session.client.query("SET LOCAL search_path = pg_catalog; SET LOCAL work_mem = '64MB'");
@@ -78,14 +94,14 @@ export async function withSnapshot<T>(
     const [row] = rows;
     if (row === undefined) throw new Error("the server did not tell its position");
     const migrations = await readMigrations(session, schema);
-    return await use({ lsn: row.lsn, createdAt: row.now, migrations });
+    return await use({ lsn: row.lsn, createdAt: row.now, migrations }, part);
   } finally {
     await session.client.query("ROLLBACK").catch(() => undefined);
   }
 }
 
 /**
- * Writes one tenant's bundle from an open snapshot.
+ * Writes one tenant's bundle from an open snapshot, or of a part of the tenant.
  *
  * @throws {AppError} exit 2 when the output exists, 3 when a row does not fit its schema, 4 when
  *   a row refers to another tenant, 7 and 8 as the database and the disk have it
@@ -96,15 +112,20 @@ export async function exportTenant(
   snapshot: Snapshot,
   tenant: TenantIdentity,
   options: ExportOptions,
+  part?: PartChooser,
 ): Promise<ExportResult> {
   const started = performance.now();
   await refuseForeignReferences(session, schema, tenant);
-  const { header, warnings } = describeBundle(session, schema, snapshot, tenant);
+  const described = describeBundle(session, schema, snapshot, tenant);
+  const { warnings } = described;
+  const selection = part === undefined ? null : headerSelection(part.selection.given);
+  const header = { ...described.header, selection };
+  const choice = part && (await choosePart(session, schema, tenant, part));
   if (options.progress.wantsTotal) {
-    options.progress.start(await countRows(session, schema, tenant));
+    options.progress.start(await countRows(session, schema, tenant, choice));
   }
   const ends: TableEnd[] = [];
-  const bytes = writeBundle(header, sections(session, schema, tenant), {
+  const bytes = writeBundle(header, sections(session, schema, tenant, choice), {
     layout: options.layout,
     validate: options.validate,
     maxRowBytes: options.maxRowBytes,
@@ -121,6 +142,7 @@ export async function exportTenant(
     encryption: options.encryption.method,
     rows: ends.reduce((sum, end) => sum + end.rows, 0),
     tables: ends,
+    selection,
     leftOut: header.leftOut,
     warnings: [...schema.warnings, ...warnings],
     validated: options.validate,
@@ -212,9 +234,10 @@ async function* sections(
   session: Session,
   schema: OpenSchema,
   tenant: TenantIdentity,
+  choice: RowChoice | undefined,
 ): AsyncGenerator<BundleSection> {
   for (const table of schema.tables) {
-    const copy = copyJsonLines(session, rowsAsJson(schema, table, tenant.id));
+    const copy = copyJsonLines(session, rowsAsJson(schema, table, tenant.id, choice));
     yield { table: table.name, rows: copy.stream, expectedRows: copy.rowCount };
   }
 }
@@ -224,6 +247,7 @@ export function rowsAsJson(
   schema: OpenSchema,
   table: Table,
   tenantKey: string,
+  choice?: RowChoice,
 ): RawBuilder<unknown> {
   const columns = storedColumns(table);
   const byName = new Map(columns.map((column) => [column.name, column]));
@@ -236,7 +260,10 @@ export function rowsAsJson(
     SELECT row_to_json(t) FROM (
       SELECT ${sql.join(columns.map(encoded))}
         FROM ${relation(table)} AS l
-       WHERE ${ownedBy(schema.catalog, schema.root, schema.ownership, table, "l", tenantKey)}
+       WHERE ${conjunction([
+         ownedBy(schema.catalog, schema.root, schema.ownership, table, "l", tenantKey),
+         ...(choice === undefined ? [] : [choice(table, "l")]),
+       ])}
        ORDER BY ${sql.join(order)}) AS t`;
 }
 
@@ -249,10 +276,14 @@ export async function countRows(
   session: Session,
   schema: OpenSchema,
   tenant: TenantIdentity,
+  choice?: RowChoice,
 ): Promise<number> {
   const counts = schema.tables.map(
     (table) => sql`(SELECT count(*) FROM ${relation(table)} AS l
-      WHERE ${ownedBy(schema.catalog, schema.root, schema.ownership, table, "l", tenant.id)})`,
+      WHERE ${conjunction([
+        ownedBy(schema.catalog, schema.root, schema.ownership, table, "l", tenant.id),
+        ...(choice === undefined ? [] : [choice(table, "l")]),
+      ])})`,
   );
   const { rows } = await sql<{ total: string }>`
     SELECT ${sql.join(counts, sql` + `)} AS total`.execute(session.db);

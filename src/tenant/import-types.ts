@@ -81,6 +81,8 @@ export interface ImportPlan {
 export interface TablePlan {
   readonly table: string;
   readonly inBundle: number;
+  /** With a selection: those that are chosen or needed, which the other numbers speak of. */
+  readonly chosen?: number;
   readonly insert: number;
   readonly update: number;
   /** Rows that only get back a reference which the deletion of its target had cleared. */

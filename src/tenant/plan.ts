@@ -7,6 +7,7 @@ import type { ImportOptions, ImportPlan, PlanNote, TablePlan } from "./import-ty
 import { isInserted, matchLiveRows } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { findExtraRows } from "./replace.ts";
+import { selectPart } from "./selection/import-part.ts";
 import { planSequences } from "./sequences.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
 import { type FiringTrigger, firingTriggers, triggerWarnings } from "./triggers.ts";
@@ -44,14 +45,17 @@ export type PlanOptions = Pick<
 export async function makePlan(
   session: Session,
   schema: OpenSchema,
-  bundle: StagedBundle,
+  staged: StagedBundle,
   options: PlanOptions,
 ): Promise<WorkingPlan> {
   const { mode, disableTriggers } = options;
-  refuseConflicts(await proveRoot(session, schema, bundle));
-  const notes: PlanNote[] = [...(await adaptRows(session, schema, bundle, options))];
+  refuseConflicts(await proveRoot(session, schema, staged));
+  const part = await selectPart(session, schema, staged, options);
+  const { bundle } = part;
+  const notes: PlanNote[] = [...part.notes];
+  notes.push(...(await adaptRows(session, schema, bundle, options)));
   await matchLiveRows(session, schema, bundle, mode);
-  const replace = await findExtraRows(session, schema, bundle, mode === "replace");
+  const replace = await findExtraRows(session, schema, bundle, mode === "replace", part.within);
   notes.push(...replace.notes);
   const conflicts: Conflict[] = [...(await proveBoundary(session, schema, bundle))];
   // Rows outside of the tenant would only repeat themselves in the proofs below.
@@ -62,7 +66,7 @@ export async function makePlan(
   refuseConflicts(conflicts);
   const tables: TablePlan[] = [];
   for (const staged of bundle.tables) {
-    tables.push(await countActions(session, staged));
+    tables.push(await countActions(session, staged, options.selection !== undefined));
     notes.push(...(await noteCredentials(session, schema, staged)));
   }
   const firing = firingTriggers(schema, bundle, tables, unique.vacating);
@@ -97,7 +101,11 @@ export function isDestructive(plan: ImportPlan): boolean {
   return plan.tables.some((table) => table.update + table.delete > 0);
 }
 
-async function countActions(session: Session, staged: StagedTable): Promise<TablePlan> {
+async function countActions(
+  session: Session,
+  staged: StagedTable,
+  ofPart: boolean,
+): Promise<TablePlan> {
   const { rows } = await sql<{ action: string; count: string }>`
     SELECT "pgtenant$action" AS action, count(*) AS count FROM ${staged.match} GROUP BY 1
      UNION ALL SELECT 'delete', count(*) FROM ${staged.extra}`.execute(session.db);
@@ -105,7 +113,8 @@ async function countActions(session: Session, staged: StagedTable): Promise<Tabl
   const matched = rows.filter((row) => row.action !== "delete");
   return {
     table: staged.table.name,
-    inBundle: staged.rows,
+    inBundle: staged.inBundle,
+    ...(ofPart ? { chosen: staged.rows } : {}),
     insert: staged.rows - matched.reduce((sum, row) => sum + Number(row.count), 0),
     update: of("update"),
     relink: of("relink"),

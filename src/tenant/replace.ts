@@ -6,6 +6,7 @@ import type { Session } from "../postgres/session.ts";
 import type { PlanNote } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { rowKeyText } from "./row-key.ts";
+import type { SelectedPart } from "./selection/import-part.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
 
 export interface ReplacePlan {
@@ -19,15 +20,19 @@ export interface ReplacePlan {
 
 /**
  * Finds the tenant's live rows that the bundle lacks, for tables that the bundle has. Rows of
- * append-only tables stay, and so does every row that a row which stays refers to.
+ * append-only tables stay, and so does every row that a row which stays refers to, and what is
+ * not `within` the part of the tenant that is imported.
  */
 export async function findExtraRows(
   session: Session,
   schema: OpenSchema,
   bundle: StagedBundle,
   wanted: boolean,
+  within?: SelectedPart["within"],
 ): Promise<ReplacePlan> {
-  for (const staged of bundle.tables) await createExtra(session, schema, bundle, staged, wanted);
+  for (const staged of bundle.tables) {
+    await createExtra(session, schema, bundle, staged, wanted, within);
+  }
   if (!wanted) return { notes: [], deletesFirst: true };
   const notes: PlanNote[] = [];
   for (const staged of bundle.tables) {
@@ -58,6 +63,7 @@ async function createExtra(
   bundle: StagedBundle,
   staged: StagedTable,
   wanted: boolean,
+  within: SelectedPart["within"],
 ): Promise<void> {
   const { catalog, root, ownership } = schema;
   const { table, key, stage, extra } = staged;
@@ -65,6 +71,7 @@ async function createExtra(
     ? conjunction([
         ownedBy(catalog, root, ownership, table, "l", bundle.tenant.id),
         sql`NOT EXISTS (SELECT FROM ${stage} AS s WHERE ${columnsEqual("s", key, "l")})`,
+        ...(within === undefined ? [] : [within(table, "l")]),
       ])
     : sql`FALSE`;
   await sql`CREATE TEMPORARY TABLE ${extra} AS

@@ -1,8 +1,7 @@
 import { type RawBuilder, sql } from "kysely";
 import type { BundleHeader, LeftOut, TenantIdentity } from "../bundle/format.ts";
 import { type BundlePart, readBundle } from "../bundle/reader.ts";
-import type { RowValidator } from "../bundle/row-validator.ts";
-import { createRowValidator } from "../bundle/row-validator.ts";
+import { createRowValidator, type Row, type RowValidator } from "../bundle/row-validator.ts";
 import type { Column, Table } from "../catalog/catalog.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import { disjunction } from "../postgres/identifiers.ts";
@@ -13,6 +12,7 @@ import { refuseHomeless } from "./homeless.ts";
 import type { ImportOptions } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { rowKeyText } from "./row-key.ts";
+import { type FilteredTable, type LeafFilter, LeafFilters } from "./selection/leaf-filter.ts";
 import {
   isCut,
   mayAlter,
@@ -40,6 +40,8 @@ export interface StagedTable {
   /** By column: what a row without a value gets that has no live counterpart. */
   readonly setTo: ReadonlyMap<string, string>;
   readonly rows: number;
+  /** The bundle's own rows of the table, of which not all need to be staged. */
+  readonly inBundle: number;
   /** The temporary tables: staged rows, their live counterparts, live rows to delete. */
   readonly stage: RawBuilder<unknown>;
   readonly match: RawBuilder<unknown>;
@@ -54,6 +56,10 @@ export interface StagedBundle {
   readonly tables: readonly StagedTable[];
   readonly rows: number;
   readonly leftOut: readonly LeftOut[];
+  /** Tables of which only those rows were staged that a selection may mean. */
+  readonly filtered?: readonly FilteredTable[];
+  /** What is staged is a part of the tenant: a row may refer to one that is neither here nor live. */
+  readonly partial?: boolean;
 }
 
 /** True for a row with a value that the target's type would cut, round or alter. */
@@ -76,6 +82,8 @@ export async function stageBundle(
 ): Promise<StagedBundle> {
   const matches = matchColumns(schema, header, options);
   const stagings = new Map<string, Staging>();
+  const filters = new LeafFilters(session, schema, header, options);
+  const done = new Map<string, Staging>();
   let rows = 0;
   try {
     for await (const part of parts) {
@@ -86,11 +94,17 @@ export async function stageBundle(
         await staging.create();
         stagings.set(part.table.name, staging);
       } else if (part.kind === "rows") {
-        await stagings.get(part.table.name)?.add(part.bytes, part.firstRow);
+        const staging = stagings.get(part.table.name);
+        if (staging?.isLong(part.firstRow) === true) {
+          staging.filterBy(await filters.filterFor(staging.table, done));
+        }
+        await staging?.add(part.bytes, part.firstRow, part.count);
         rows += part.count;
         options.progress.advance(`staging ${part.table.name}`, part.count);
       } else if (part.kind === "end") {
-        await stagings.get(part.end.table)?.settle();
+        const staging = stagings.get(part.end.table);
+        await staging?.settle();
+        if (staging?.match.target !== undefined) done.set(part.end.table, staging);
       }
     }
   } catch (error) {
@@ -110,6 +124,7 @@ export async function stageBundle(
     tables,
     rows,
     leftOut: [...stagings.values()].flatMap((staging) => staging.match.leftOut),
+    filtered: [...stagings.values()].flatMap((staging) => staging.filtered ?? []),
   };
 }
 
@@ -140,6 +155,9 @@ export async function openBundle(
 const lineFeed = 0x0a;
 const comma = 0x2c;
 
+/** So many rows of a table are staged before it is asked which of them may be chosen. */
+const shortTable = 5000;
+
 class Staging {
   readonly match: TargetMatch;
   /** Columns of the bundle that the target lacks, and the first row with a value in each. */
@@ -150,6 +168,8 @@ class Staging {
   /** The statement that is under way while the next batch is read and validated. */
   #pending: Promise<void> = Promise.resolve();
   #rows = 0;
+  #staged = 0;
+  #filter: LeafFilter | "not yet" | undefined = "not yet";
   #oldTypes: OldTypes = new Map();
 
   constructor(session: Session, match: TargetMatch, index: number, maxRowBytes: number) {
@@ -161,6 +181,37 @@ class Staging {
 
   get rows(): number {
     return this.#rows;
+  }
+
+  get table(): Table {
+    const { target } = this.match;
+    if (target === undefined) throw new Error(`the target has no table ${this.match.source.name}`);
+    return target;
+  }
+
+  get stage(): RawBuilder<unknown> {
+    return sql`pg_temp.${sql.id(this.#name("s"))}`;
+  }
+
+  get present(): ReadonlySet<string> {
+    return new Set(
+      [...this.match.columns.map((c) => c.column), ...this.#generatedColumns()].map(
+        (column) => column.name,
+      ),
+    );
+  }
+
+  get filtered(): FilteredTable | undefined {
+    return this.#filter === "not yet" ? undefined : this.#filter?.filtered;
+  }
+
+  /** It has become worth while to look for a filter. */
+  isLong(nextRow: number): boolean {
+    return this.match.target !== undefined && this.#filter === "not yet" && nextRow > shortTable;
+  }
+
+  filterBy(filter: LeafFilter | undefined): void {
+    this.#filter = filter;
   }
 
   async create(): Promise<void> {
@@ -200,37 +251,66 @@ class Staging {
     return columns.length + generated.length === target.columns.length ? generated : [];
   }
 
-  async add(bytes: Buffer, firstRow: number): Promise<void> {
-    const { dropped } = this.match;
-    this.#rows += this.#validator.check(
-      bytes,
-      firstRow,
-      dropped.length === 0
-        ? undefined
-        : (row, number) => {
-            for (const name of dropped) {
-              if (row[name] !== null && !this.homeless.has(name)) this.homeless.set(name, number);
-            }
-          },
-    );
+  async add(bytes: Buffer, firstRow: number, count: number): Promise<void> {
+    this.#rows += count;
+    const lines = this.#maybeChosen({ bytes, count, numberOf: (index) => firstRow + index });
+    if (lines.count === 0) return;
+    this.#validate(lines);
+    this.#staged += lines.count;
     await this.#pending;
     if (this.match.target === undefined) return;
-    const pending = this.#insert(bytes, firstRow);
+    const pending = this.#insert(lines);
     // It is awaited with the next batch; until then a failure must not count as unhandled.
     pending.catch(() => undefined);
     this.#pending = pending;
+  }
+
+  /** The lines that have to be staged. */
+  #maybeChosen(lines: Lines): Lines {
+    if (this.#filter === "not yet" || this.#filter === undefined) return lines;
+    const { keeps } = this.#filter;
+    if (keeps === undefined) return { ...lines, count: 0 };
+    const kept: Buffer[] = [];
+    const numbers: number[] = [];
+    for (const [index, line] of splitLines(lines.bytes).entries()) {
+      const row = parsedRow(line);
+      // What is no row is for the validator to say.
+      if (row !== undefined && !keeps(row)) continue;
+      kept.push(line);
+      numbers.push(lines.numberOf(index));
+    }
+    const numberOf = (index: number) => numbers[index] ?? 0;
+    return { bytes: Buffer.concat(kept), count: numbers.length, numberOf };
+  }
+
+  #validate({ bytes, count, numberOf }: Lines): void {
+    const { dropped } = this.match;
+    const visit = (row: Row, number: number) => {
+      for (const name of dropped) {
+        if (row[name] !== null && !this.homeless.has(name)) this.homeless.set(name, number);
+      }
+    };
+    const visited = dropped.length === 0 ? undefined : visit;
+    const first = numberOf(0);
+    if (numberOf(count - 1) - first === count - 1) {
+      this.#validator.check(bytes, first, visited);
+      return;
+    }
+    for (const [index, line] of splitLines(bytes).entries()) {
+      this.#validator.check(line, numberOf(index), visited);
+    }
   }
 
   async settle(): Promise<void> {
     await this.#pending;
   }
 
-  async #insert(bytes: Buffer, firstRow: number): Promise<void> {
+  async #insert(lines: Lines): Promise<void> {
     try {
-      await this.#insertLines(bytes);
+      await this.#insertLines(lines.bytes);
     } catch (error) {
       if (!isBadValue(error)) throw error;
-      throw await this.#nameBadRow(bytes, firstRow, error);
+      throw await this.#nameBadRow(lines, error);
     }
   }
 
@@ -273,9 +353,9 @@ class Staging {
   }
 
   /** Halves the batch until the row is found that the server does not take. */
-  async #nameBadRow(bytes: Buffer, firstRow: number, error: unknown): Promise<AppError> {
-    let lines = splitLines(bytes);
-    let first = firstRow;
+  async #nameBadRow(bad: Lines, error: unknown): Promise<AppError> {
+    let lines = splitLines(bad.bytes);
+    let first = 0;
     let last = error;
     while (lines.length > 1) {
       const half = lines.slice(0, Math.ceil(lines.length / 2));
@@ -289,16 +369,17 @@ class Staging {
         lines = half;
       }
     }
+    const row = bad.numberOf(first);
     // Without the value, which the server quotes at the end and which may be a secret.
     const reason = last instanceof Error ? last.message.replace(/: ".*$/s, "") : "";
     return new AppError(
       "invalid-row",
       ExitCode.invalidInput,
-      `row ${first} of table "${this.match.source.name}" is invalid: ${reason}`,
+      `row ${row} of table "${this.match.source.name}" is invalid: ${reason}`,
       {
         cause: last,
         hint: "The database does not take this value. If this bundle was edited by hand, export it again.",
-        data: { table: this.match.source.name, row: first },
+        data: { table: this.match.source.name, row },
       },
     );
   }
@@ -307,18 +388,14 @@ class Staging {
     const { target } = this.match;
     if (target === undefined) return undefined;
     const key = keyOf(target);
-    const stage = sql`pg_temp.${sql.id(this.#name("s"))}`;
+    const { stage } = this;
     await this.#requireUniqueKey(stage, key);
     await sql`ANALYZE ${stage}`.execute(this.#session.db);
     return {
       table: target,
       key,
       columns: this.match.columns.map(({ column }) => column),
-      present: new Set(
-        [...this.match.columns.map((c) => c.column), ...this.#generatedColumns()].map(
-          (column) => column.name,
-        ),
-      ),
+      present: this.present,
       unfilled: this.match.unfilled,
       narrowing: this.#narrowing().map(({ column }) => column),
       setTo: new Map(
@@ -327,7 +404,8 @@ class Staging {
           .flatMap(({ column, setTo }) => (setTo === undefined ? [] : [[column.name, setTo]])),
       ),
       mayBeNull: this.match.columns.filter((c) => c.mayBeNull).map((c) => c.column),
-      rows: this.#rows,
+      rows: this.#staged,
+      inBundle: this.#rows,
       stage,
       match: sql`pg_temp.${sql.id(this.#name("m"))}`,
       extra: sql`pg_temp.${sql.id(this.#name("e"))}`,
@@ -363,14 +441,31 @@ class Staging {
   }
 }
 
+/** Whole lines, and the numbers of their rows in the bundle's table. */
+interface Lines {
+  readonly bytes: Buffer;
+  readonly count: number;
+  readonly numberOf: (index: number) => number;
+}
+
 function splitLines(bytes: Buffer): Buffer[] {
   const lines: Buffer[] = [];
   for (let start = 0; start < bytes.length; ) {
-    const end = bytes.indexOf(lineFeed, start) + 1;
+    const feed = bytes.indexOf(lineFeed, start);
+    const end = feed < 0 ? bytes.length : feed + 1;
     lines.push(bytes.subarray(start, end));
     start = end;
   }
   return lines;
+}
+
+function parsedRow(line: Buffer): Row | undefined {
+  try {
+    const value: unknown = JSON.parse(line.toString("utf8"));
+    return typeof value === "object" && value !== null ? (value as Row) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function isBadValue(error: unknown): boolean {

@@ -14,7 +14,9 @@ import {
   withSnapshot,
 } from "../../src/tenant/export.ts";
 import { findTenant } from "../../src/tenant/find-tenant.ts";
+import type { Selection } from "../../src/tenant/import-types.ts";
 import { type OpenSchema, openSchema, type SchemaOptions } from "../../src/tenant/open-schema.ts";
+import type { PartChooser } from "../../src/tenant/selection/export-part.ts";
 
 /** Connects to a test database and classifies its tables, as every command begins. */
 export function withTenantSchema<T>(
@@ -33,13 +35,23 @@ export function withTenantSchema<T>(
 /** As `withTenantSchema`, inside of the snapshot that exports read from. */
 export function withExportSnapshot<T>(
   databaseUrl: string,
-  use: (session: Session, schema: OpenSchema, snapshot: Snapshot) => Promise<T>,
-  options: Partial<SchemaOptions> = {},
+  use: (
+    session: Session,
+    schema: OpenSchema,
+    snapshot: Snapshot,
+    part: PartChooser | undefined,
+  ) => Promise<T>,
+  options: Partial<SchemaOptions> & { readonly selection?: Selection } = {},
 ): Promise<T> {
   return withTenantSchema(
     databaseUrl,
     (session, schema) =>
-      withSnapshot(session, schema, (snapshot) => use(session, schema, snapshot)),
+      withSnapshot(
+        session,
+        schema,
+        (snapshot, part) => use(session, schema, snapshot, part),
+        options.selection,
+      ),
     options,
   );
 }
@@ -52,7 +64,7 @@ export interface ExportedBundle {
 export type ExportChoice = Partial<
   Pick<ExportOptions, "layout" | "compression" | "encryption" | "validate" | "maxRowBytes">
 > &
-  Partial<SchemaOptions>;
+  Partial<SchemaOptions> & { readonly selection?: Selection };
 
 /** One tenant's bundle, which went through a file as with `export -o`. */
 export async function exportBundle(
@@ -65,19 +77,26 @@ export async function exportBundle(
   try {
     const result = await withExportSnapshot(
       databaseUrl,
-      async (session, schema, snapshot) =>
-        exportTenant(session, schema, snapshot, await findTenant(session, schema, tenant), {
-          output,
-          layout: "jsonl",
-          compression: "none",
-          encryption: { method: "none" },
-          overwrite: false,
-          validate: true,
-          maxRowBytes: defaultMaxRowBytes,
-          progress: noProgress,
-          signal: new AbortController().signal,
-          ...choice,
-        }),
+      async (session, schema, snapshot, part) =>
+        exportTenant(
+          session,
+          schema,
+          snapshot,
+          await findTenant(session, schema, tenant),
+          {
+            output,
+            layout: "jsonl",
+            compression: "none",
+            encryption: { method: "none" },
+            overwrite: false,
+            validate: true,
+            maxRowBytes: defaultMaxRowBytes,
+            progress: noProgress,
+            signal: new AbortController().signal,
+            ...choice,
+          },
+          part,
+        ),
       choice,
     );
     return { bytes: await readFile(output), result };

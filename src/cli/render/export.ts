@@ -1,6 +1,7 @@
 import type { ExportResult } from "../../tenant/export.ts";
 import type { ExportAllResult } from "../../tenant/export-tenants.ts";
 import { leftOutLines } from "./left-out.ts";
+import { selectionText } from "./selection.ts";
 import { shellWord } from "./shell.ts";
 import { counted, duration, rate, size } from "./units.ts";
 
@@ -10,6 +11,9 @@ export function exportText(result: ExportResult): string {
     `exported tenant "${result.tenant.slug ?? result.tenant.id}": ${counted(result.rows, "row")} of ` +
       `${counted(result.tables.length, "table")} in ${duration(result.seconds)} (${rate(result.rows, result.seconds)})`,
     `  to ${target} (${size(result.bytes)}${result.encryption === "none" ? "" : `; encrypted with ${result.encryption}`}${result.validated ? "" : "; rows not validated"})`,
+    ...(result.selection === null
+      ? []
+      : [`  only a part of it: ${selectionText(result.selection)}`]),
     ...leftOutLines(result.leftOut, "  "),
   ];
   return lines.join("\n");

@@ -1,5 +1,6 @@
 import type { InspectedBundle } from "../../bundle/inspect.ts";
 import { leftOutLines } from "./left-out.ts";
+import { selectionText } from "./selection.ts";
 import { textTable } from "./table.ts";
 import { count, counted, size } from "./units.ts";
 
@@ -23,7 +24,7 @@ export function inspectionText(found: InspectedBundle): string {
     ["format", `${header.format}, ${found.layout}`],
     [
       "selection",
-      header.selection === null ? "all of the tenant" : JSON.stringify(header.selection),
+      header.selection === null ? "all of the tenant" : selectionText(header.selection),
     ],
     [
       "size",

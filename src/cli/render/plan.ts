@@ -8,6 +8,7 @@ const maxNotes = 50;
 
 const columns = [
   ["in bundle", "inBundle"],
+  ["chosen", "chosen"],
   ["insert", "insert"],
   ["update", "update"],
   ["relink", "relink"],
@@ -54,12 +55,14 @@ function tablesText(plan: ImportPlan): string {
   // Columns that are zero all over tell nothing, except what the reader looks for first.
   const used = columns.filter(
     ([, field]) =>
-      field === "inBundle" || field === "insert" || changing.some((table) => table[field] > 0),
+      field === "inBundle" ||
+      field === "insert" ||
+      changing.some((table) => (table[field] ?? 0) > 0),
   );
   const table = textTable(
     [{ title: "table" }, ...used.map(([title]) => ({ title, align: "right" as const }))],
     [
-      ...changing.map((row) => [row.table, ...used.map(([, field]) => cell(row[field]))]),
+      ...changing.map((row) => [row.table, ...used.map(([, field]) => cell(row[field] ?? 0))]),
       ["total", ...used.map(([, field]) => cell(sum(changing, field)))],
     ],
     "  ",
@@ -78,7 +81,7 @@ function keptText(tables: readonly TablePlan[]): string {
 }
 
 function sum(tables: readonly TablePlan[], field: (typeof columns)[number][1]): number {
-  return tables.reduce((rows, table) => rows + table[field], 0);
+  return tables.reduce((rows, table) => rows + (table[field] ?? 0), 0);
 }
 
 function cell(rows: number): string {
@@ -88,7 +91,9 @@ function cell(rows: number): string {
 export function importText(result: ImportResult, dryRun: boolean): string {
   const changes = changesOf(result.plan);
   if (changes === "") {
-    return `nothing to do: all ${counted(result.rowsInBundle, "row")} of the bundle are there (${duration(result.seconds)})`;
+    const chosen = result.plan.tables.some((table) => table.chosen !== undefined);
+    const rows = chosen ? sum(result.plan.tables, "chosen") : result.rowsInBundle;
+    return `nothing to do: all ${counted(rows, chosen ? "chosen row" : "row")} of the bundle are there (${duration(result.seconds)})`;
   }
   if (dryRun || !result.applied) {
     return `dry run, nothing was written; it would be: ${changes} (planned in ${duration(result.seconds)})`;

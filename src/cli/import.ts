@@ -8,7 +8,7 @@ import type {
   ImportPlan,
   ImportResult,
 } from "../tenant/import-types.ts";
-import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
+import { defineCommand, type GlobalArguments } from "./command.ts";
 import { type KeyArguments, keysOf, repeatableKeys, withKeyOptions } from "./key-options.ts";
 import {
   bundleArgument,
@@ -189,7 +189,6 @@ export const importCommand = defineCommand<ImportArguments>({
     progress.stop();
     output.text(importText(result, given.dryRun));
     if (given.dryRun) output.hint(nextAfterPlan(result, args.bundle, flagsOf(args)));
-    sayWhatIsNotFenced(args, context, result);
     output.result({ ...result, dryRun: given.dryRun });
     return ExitCode.done;
   },
@@ -286,12 +285,4 @@ function withPlan(error: unknown, plan: ImportPlan): unknown {
     details: error.details,
     data: { ...error.data, plan },
   });
-}
-
-function sayWhatIsNotFenced(args: Arguments, context: Context, result: ImportResult): void {
-  const inserted = result.plan.tables.some((table) => table.insert > 0);
-  if (args.keepInFlight || !inserted) return;
-  context.output.note(
-    "note: work that was in flight is restored as it was; it is not fenced off yet, with or without --keep-in-flight",
-  );
 }

@@ -86,6 +86,17 @@ export function referencesOf(schema: TenantSchema, table: string): readonly Fore
   return schema.references.get(table) ?? [];
 }
 
+/** Columns that are set once and mean "no longer valid": also those by which a table's credentials expire. */
+export function oneWayColumns({ profile }: TenantSchema, table: string): readonly string[] {
+  return [...new Set([...(profile.oneWay[table] ?? []), ...(profile.expire[table]?.now ?? [])])];
+}
+
+/** Columns that say the same as the one-way ones. */
+export function oneWayCompanions({ profile }: TenantSchema, table: string): readonly string[] {
+  const also = Object.keys(profile.expire[table]?.set ?? {});
+  return [...new Set([...(profile.oneWayWith[table] ?? []), ...also])];
+}
+
 /** The key of a table of a tenant; `classify` has refused tables without one. */
 export function keyOf(table: Table): readonly string[] {
   if (table.key === undefined) throw new Error(`table ${table.name} has no key`);

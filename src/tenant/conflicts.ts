@@ -58,7 +58,7 @@ const hints: Readonly<Record<Conflict["kind"], string>> = {
   boundary:
     "A bundle may only write its own tenant's rows. If this is the right bundle, look at the rows listed: one side or the other was changed.",
   collision:
-    "A row under another id holds the value: it was probably created anew by hand. Rename or delete it, then import again; or use --mode replace, which removes what the bundle lacks.",
+    "A row under another id holds the value: it was probably created anew by hand. Rename or delete it, then import again; or use --mode replace, which removes what the bundle lacks; or leave the bundle's row out with --on-collision skip, or let the live row stand for it with --on-collision adopt.",
   invalid: "The target's constraints refuse these rows; compare its schema with the bundle's.",
   needed:
     "A row cannot come back without the one that it refers to. Bring that back first, from a bundle of the whole tenant; or leave out less, or (--exclude) what needs it, too.",

@@ -69,6 +69,8 @@ export interface ImportOptions {
 export interface ImportPlan {
   readonly tenant: TenantIdentity;
   readonly mode: ImportMode;
+  /** Stands for what the plan was made of; see `hashPlan`. */
+  readonly hash: string;
   readonly tables: readonly TablePlan[];
   readonly sequences: readonly SequenceMove[];
   /** Adapted, kept or noteworthy rows and columns, each with its reason. */

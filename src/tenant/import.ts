@@ -6,6 +6,7 @@ import { applyPlan } from "./apply.ts";
 import type { ImportOptions, ImportResult } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { isDestructive, isEmpty, makePlan, rowsToWrite, type WorkingPlan } from "./plan.ts";
+import { refuseOtherPlan } from "./plan-hash.ts";
 import { countWrites, readBack, refuseUnplannedWrites } from "./proof-of-writes.ts";
 import { moveSequences } from "./sequences.ts";
 import { openBundle, type StagedBundle, stageBundle } from "./staging.ts";
@@ -58,6 +59,7 @@ async function planAndApply(
       options.progress.advance("planning", 0);
       const working = await makePlan(session, schema, staged, options);
       options.onPlan?.(working.plan);
+      refuseOtherPlan(working.plan.hash, options.planHash);
       if (options.dryRun || isEmpty(working.plan)) return { working, applied: false };
       if (isDestructive(working.plan) && !options.confirmed) throw unconfirmed(working);
       refuseTriggers(working.firing, options.disableTriggers);

@@ -9,9 +9,10 @@ import {
   disjunction,
 } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
-import { referencesOf } from "../profile/classify.ts";
+import { oneWayColumns, oneWayCompanions, referencesOf } from "../profile/classify.ts";
 import type { ImportMode, PlanNote } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
+import { noteRows } from "./plan-notes.ts";
 import { rowKeyText } from "./row-key.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
 
@@ -29,9 +30,7 @@ export async function keepOneWayColumns(
 ): Promise<readonly PlanNote[]> {
   const notes: PlanNote[] = [];
   for (const staged of bundle.tables) {
-    const columns = (schema.profile.oneWay[staged.table.name] ?? []).filter((c) =>
-      staged.present.has(c),
-    );
+    const columns = oneWayColumns(schema, staged.table.name).filter((c) => staged.present.has(c));
     if (columns.length === 0) continue;
     const differs = columns.map(
       (c) =>
@@ -40,7 +39,7 @@ export async function keepOneWayColumns(
     const newlySet = columns.map(
       (c) => sql`(${sql.id("l", c)} IS NOT NULL AND ${sql.id("s", c)} IS NULL)`,
     );
-    const companions = (schema.profile.oneWayWith[staged.table.name] ?? []).filter((c) =>
+    const companions = oneWayCompanions(schema, staged.table.name).filter((c) =>
       staged.present.has(c),
     );
     const assignments = [
@@ -50,19 +49,19 @@ export async function keepOneWayColumns(
           sql`${sql.id(c)} = CASE WHEN ${disjunction(newlySet)} THEN ${sql.id("l", c)} ELSE ${sql.id("s", c)} END`,
       ),
     ];
-    const { rows } = await sql<{ key: string }>`
+    const statement = sql`
       UPDATE ${staged.stage} AS s SET ${sql.join(assignments)}
         FROM ${relation(staged.table)} AS l
        WHERE ${columnsEqual("l", staged.key, "s")} AND ${disjunction(differs)}
-      RETURNING ${rowKeyText("s", staged.key)} AS key`.execute(session.db);
-    for (const row of rows) {
-      notes.push({
+      RETURNING ${rowKeyText("s", staged.key)} AS key`;
+    notes.push(
+      ...(await noteRows(session, statement, {
         kind: "stays-revoked",
         table: staged.table.name,
-        row: row.key,
-        reason: `${columns.join(", ")} is set in the live row and is never cleared`,
-      });
-    }
+        reason: () => `${columns.join(", ")} is set in the live row and is never cleared`,
+        others: `stay as they are: ${columns.join(", ")} is set in the live row`,
+      })),
+    );
   }
   return notes;
 }
@@ -91,6 +90,7 @@ async function createMatch(
   const { catalog, root, ownership } = schema;
   const { table, key, stage, match } = staged;
   const names = staged.columns.map((column) => column.name);
+  await sql`DROP TABLE IF EXISTS ${match}`.execute(session.db);
   await sql`CREATE TEMPORARY TABLE ${match} AS
     SELECT ${columnList(key, "s")},
            ${ownedBy(catalog, root, ownership, table, "l", bundle.tenant.id)} AS "pgtenant$owned",
@@ -176,6 +176,11 @@ function parentReturns(
          ])})`;
     }),
   );
+}
+
+/** A condition on the staged row `alias`, before rows are matched: it has a live counterpart. */
+export function isLive({ table, key }: StagedTable, alias: string): RawBuilder<boolean> {
+  return sql`EXISTS (SELECT FROM ${relation(table)} AS hl WHERE ${columnsEqual("hl", key, alias)})`;
 }
 
 /** A condition on the staged row `alias`: it has no live counterpart. */

@@ -1,18 +1,21 @@
 import { sql } from "kysely";
 import type { Session } from "../postgres/session.ts";
+import { oneWayColumns } from "../profile/classify.ts";
 import { adaptRows } from "./adapt.ts";
-import { proveBoundary, proveRoot } from "./boundary-proof.ts";
-import { type Conflict, refuseConflicts } from "./conflicts.ts";
+import { proveRoot } from "./boundary-proof.ts";
+import { compareAndSettle, ofRowsThatAreIn } from "./collisions.ts";
+import { refuseConflicts } from "./conflicts.ts";
+import { noteLastingSecrets } from "./expire.ts";
 import type { ImportOptions, ImportPlan, PlanNote, TablePlan } from "./import-types.ts";
-import { isInserted, matchLiveRows } from "./matching.ts";
+import { isInserted } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
-import { findExtraRows } from "./replace.ts";
+import { hashPlan } from "./plan-hash.ts";
+import { countKept } from "./rows-out.ts";
 import { selectPart } from "./selection/import-part.ts";
 import { planSequences } from "./sequences.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
 import { type FiringTrigger, firingTriggers, triggerWarnings } from "./triggers.ts";
-import { proveUniqueness, type Vacating } from "./unique-proof.ts";
-import { proveValues } from "./value-proof.ts";
+import type { Vacating } from "./unique-proof.ts";
 
 /** A plan with what its application needs to know beyond what people are shown. */
 export interface WorkingPlan {
@@ -34,6 +37,8 @@ export type PlanOptions = Pick<
   | "onCollision"
   | "selection"
   | "clone"
+  | "set"
+  | "leaveOut"
 >;
 
 /**
@@ -52,28 +57,23 @@ export async function makePlan(
   refuseConflicts(await proveRoot(session, schema, staged));
   const part = await selectPart(session, schema, staged, options);
   const { bundle } = part;
-  const notes: PlanNote[] = [...part.notes];
-  notes.push(...(await adaptRows(session, schema, bundle, options)));
-  await matchLiveRows(session, schema, bundle, mode);
-  const replace = await findExtraRows(session, schema, bundle, mode === "replace", part.within);
-  notes.push(...replace.notes);
-  const conflicts: Conflict[] = [...(await proveBoundary(session, schema, bundle))];
-  // Rows outside of the tenant would only repeat themselves in the proofs below.
-  refuseConflicts(conflicts);
-  conflicts.push(...(await proveValues(session, bundle)));
-  const unique = await proveUniqueness(session, schema, bundle, replace.deletesFirst);
-  conflicts.push(...unique.conflicts);
-  refuseConflicts(conflicts);
+  const adapted = await adaptRows(session, schema, bundle, options);
+  const found = await compareAndSettle(session, schema, bundle, options, part.within);
+  refuseConflicts(found.conflicts);
+  const notes: PlanNote[] = [...part.notes, ...ofRowsThatAreIn(adapted, found), ...found.notes];
+  const counting = { settled: found.settled, ofPart: options.selection !== undefined };
   const tables: TablePlan[] = [];
   for (const staged of bundle.tables) {
-    tables.push(await countActions(session, staged, options.selection !== undefined));
+    tables.push(await countActions(session, staged, counting));
     notes.push(...(await noteCredentials(session, schema, staged)));
   }
-  const firing = firingTriggers(schema, bundle, tables, unique.vacating);
+  if (options.expireCredentials) notes.push(...(await noteLastingSecrets(session, schema, bundle)));
+  const firing = firingTriggers(schema, bundle, tables, found.vacating);
   return {
     plan: {
       tenant: bundle.tenant,
       mode,
+      hash: await hashPlan(session, bundle, options, found.settled),
       tables,
       sequences: await planSequences(session, bundle),
       notes,
@@ -81,8 +81,8 @@ export async function makePlan(
       warnings: [...schema.warnings, ...triggerWarnings(firing, disableTriggers)],
     },
     bundle,
-    deletesFirst: replace.deletesFirst,
-    vacating: unique.vacating,
+    deletesFirst: found.deletesFirst,
+    vacating: found.vacating,
     firing,
   };
 }
@@ -104,23 +104,25 @@ export function isDestructive(plan: ImportPlan): boolean {
 async function countActions(
   session: Session,
   staged: StagedTable,
-  ofPart: boolean,
+  { settled, ofPart }: { readonly settled: boolean; readonly ofPart: boolean },
 ): Promise<TablePlan> {
   const { rows } = await sql<{ action: string; count: string }>`
     SELECT "pgtenant$action" AS action, count(*) AS count FROM ${staged.match} GROUP BY 1
+     UNION ALL SELECT 'staged', count(*) FROM ${staged.stage}
      UNION ALL SELECT 'delete', count(*) FROM ${staged.extra}`.execute(session.db);
   const of = (action: string) => Number(rows.find((row) => row.action === action)?.count ?? 0);
-  const matched = rows.filter((row) => row.action !== "delete");
+  const matched = rows.filter(({ action }) => action !== "delete" && action !== "staged");
+  const kept = settled ? await countKept(session, staged) : 0;
   return {
     table: staged.table.name,
     inBundle: staged.inBundle,
     ...(ofPart ? { chosen: staged.rows } : {}),
-    insert: staged.rows - matched.reduce((sum, row) => sum + Number(row.count), 0),
+    insert: of("staged") - matched.reduce((sum, row) => sum + Number(row.count), 0),
     update: of("update"),
     relink: of("relink"),
     delete: of("delete"),
     unchanged: of("same"),
-    keep: of("keep"),
+    keep: of("keep") + kept,
   };
 }
 
@@ -131,9 +133,7 @@ async function noteCredentials(
   staged: StagedTable,
 ): Promise<readonly PlanNote[]> {
   const secrets = schema.profile.secrets[staged.table.name] ?? [];
-  const oneWay = (schema.profile.oneWay[staged.table.name] ?? []).filter((c) =>
-    staged.present.has(c),
-  );
+  const oneWay = oneWayColumns(schema, staged.table.name).filter((c) => staged.present.has(c));
   if (secrets.length === 0 || oneWay.length === 0) return [];
   const valid = oneWay.map((column) => sql`${sql.id("s", column)} IS NULL`);
   const { rows } = await sql<{ count: string }>`

@@ -6,7 +6,6 @@ import type { Session } from "../postgres/session.ts";
 import type { PlanNote } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { rowKeyText } from "./row-key.ts";
-import type { SelectedPart } from "./selection/import-part.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
 
 export interface ReplacePlan {
@@ -18,20 +17,23 @@ export interface ReplacePlan {
   readonly deletesFirst: boolean;
 }
 
+/** A condition on the live row `alias` of a table: the bundle speaks of it, though no staged row has its key. */
+export type Spared = (staged: StagedTable, alias: string) => RawBuilder<boolean>;
+
 /**
  * Finds the tenant's live rows that the bundle lacks, for tables that the bundle has. Rows of
  * append-only tables stay, and so does every row that a row which stays refers to, and what is
- * not `within` the part of the tenant that is imported.
+ * spared.
  */
 export async function findExtraRows(
   session: Session,
   schema: OpenSchema,
   bundle: StagedBundle,
   wanted: boolean,
-  within?: SelectedPart["within"],
+  spared: Spared = () => sql`FALSE`,
 ): Promise<ReplacePlan> {
   for (const staged of bundle.tables) {
-    await createExtra(session, schema, bundle, staged, wanted, within);
+    await createExtra(session, schema, bundle, staged, wanted, spared(staged, "l"));
   }
   if (!wanted) return { notes: [], deletesFirst: true };
   const notes: PlanNote[] = [];
@@ -63,7 +65,7 @@ async function createExtra(
   bundle: StagedBundle,
   staged: StagedTable,
   wanted: boolean,
-  within: SelectedPart["within"],
+  spared: RawBuilder<boolean>,
 ): Promise<void> {
   const { catalog, root, ownership } = schema;
   const { table, key, stage, extra } = staged;
@@ -71,9 +73,10 @@ async function createExtra(
     ? conjunction([
         ownedBy(catalog, root, ownership, table, "l", bundle.tenant.id),
         sql`NOT EXISTS (SELECT FROM ${stage} AS s WHERE ${columnsEqual("s", key, "l")})`,
-        ...(within === undefined ? [] : [within(table, "l")]),
+        sql`NOT ${spared}`,
       ])
     : sql`FALSE`;
+  await sql`DROP TABLE IF EXISTS ${extra}`.execute(session.db);
   await sql`CREATE TEMPORARY TABLE ${extra} AS
     SELECT ${columnList(key, "l")} FROM ${relation(table)} AS l WHERE ${condition}`.execute(
     session.db,

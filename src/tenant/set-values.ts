@@ -1,5 +1,5 @@
-import { sql } from "kysely";
-import { columnOf } from "../catalog/catalog.ts";
+import { type RawBuilder, sql } from "kysely";
+import { columnOf, type Table } from "../catalog/catalog.ts";
 import { relation } from "../catalog/ownership.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import { columnsEqual } from "../postgres/identifiers.ts";
@@ -45,9 +45,8 @@ async function fill(
     UPDATE ${stage} AS s SET ${column} = ${sql.id("l", name)} FROM ${relation(table)} AS l
      WHERE ${columnsEqual("l", key, "s")} AND ${sql.id("s", name)} IS NULL`.execute(session.db);
   try {
-    // By assignment, so that a value which is too long is refused and not cut.
     const { numAffectedRows } = await sql`
-      UPDATE ${stage} AS s SET ${column} = ${sql.lit(value)}::${sql.raw(columnOf(table, name)?.plainType ?? "text")}
+      UPDATE ${stage} AS s SET ${column} = ${literalOf(table, name, value)}
        WHERE ${sql.id("s", name)} IS NULL`.execute(session.db);
     return Number(numAffectedRows ?? 0n);
   } catch (error) {
@@ -60,4 +59,9 @@ async function fill(
       { cause: error, hint: "Give it as PostgreSQL would read it in a literal." },
     );
   }
+}
+
+/** A value for a column, to be assigned: so that one which is too long is refused and not cut. */
+export function literalOf(table: Table, column: string, value: string): RawBuilder<unknown> {
+  return sql`${sql.lit(value)}::${sql.raw(columnOf(table, column)?.plainType ?? "text")}`;
 }

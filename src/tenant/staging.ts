@@ -46,6 +46,8 @@ export interface StagedTable {
   readonly stage: RawBuilder<unknown>;
   readonly match: RawBuilder<unknown>;
   readonly extra: RawBuilder<unknown>;
+  /** Staged rows that stay out because of a collision, where there are any. */
+  readonly out: RawBuilder<unknown>;
 }
 
 export interface StagedBundle {
@@ -55,6 +57,8 @@ export interface StagedBundle {
   /** In the target's order, parents first. */
   readonly tables: readonly StagedTable[];
   readonly rows: number;
+  /** The trailer's hash, which stands for the whole bundle. */
+  readonly sha256: string;
   readonly leftOut: readonly LeftOut[];
   /** Tables of which only those rows were staged that a selection may mean. */
   readonly filtered?: readonly FilteredTable[];
@@ -85,6 +89,7 @@ export async function stageBundle(
   const filters = new LeafFilters(session, schema, header, options);
   const done = new Map<string, Staging>();
   let rows = 0;
+  let sha256 = "";
   try {
     for await (const part of parts) {
       if (part.kind === "table") {
@@ -105,6 +110,8 @@ export async function stageBundle(
         const staging = stagings.get(part.end.table);
         await staging?.settle();
         if (staging?.match.target !== undefined) done.set(part.end.table, staging);
+      } else if (part.kind === "trailer") {
+        sha256 = part.trailer.sha256;
       }
     }
   } catch (error) {
@@ -123,6 +130,7 @@ export async function stageBundle(
     tenant: header.tenant,
     tables,
     rows,
+    sha256,
     leftOut: [...stagings.values()].flatMap((staging) => staging.match.leftOut),
     filtered: [...stagings.values()].flatMap((staging) => staging.filtered ?? []),
   };
@@ -228,7 +236,7 @@ class Staging {
       );
     }
     // A session may import more than once.
-    for (const prefix of ["s", "m", "e"]) {
+    for (const prefix of ["s", "m", "e", "x"]) {
       await sql`DROP TABLE IF EXISTS pg_temp.${sql.id(this.#name(prefix))}`.execute(
         this.#session.db,
       );
@@ -409,6 +417,7 @@ class Staging {
       stage,
       match: sql`pg_temp.${sql.id(this.#name("m"))}`,
       extra: sql`pg_temp.${sql.id(this.#name("e"))}`,
+      out: sql`pg_temp.${sql.id(this.#name("x"))}`,
     };
   }
 

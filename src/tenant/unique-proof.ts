@@ -35,12 +35,9 @@ export async function proveUniqueness(
   const conflicts: Conflict[] = [];
   const vacating: Vacating[] = [];
   for (const staged of bundle.tables) {
-    for (const index of staged.table.uniqueIndexes) {
-      if (!index.dependsOn.every((column) => staged.present.has(column))) continue;
-      // Rows of different keys cannot have equal values in an index that contains the key.
-      if (staged.key.every((column) => index.columns?.includes(column))) continue;
+    for (const candidate of heldIndexes(staged, deletesFirst)) {
+      const { index } = candidate;
       conflicts.push(...(await doubledInBundle(session, staged, index)));
-      const candidate = { staged, index, deletesFirst };
       const holders = await findHolders(session, schema, bundle, candidate);
       conflicts.push(...holders.filter((h) => !h.vacates).map((h) => collision(staged, index, h)));
       // A deferrable constraint looks at the end only, when all values are in place.
@@ -48,6 +45,17 @@ export async function proveUniqueness(
     }
   }
   return { conflicts, vacating };
+}
+
+/** The unique indexes of which a row of another key can hold a value. */
+export function heldIndexes(staged: StagedTable, deletesFirst: boolean): readonly Vacating[] {
+  return (
+    staged.table.uniqueIndexes
+      .filter((index) => index.dependsOn.every((column) => staged.present.has(column)))
+      // Rows of different keys cannot have equal values in an index that contains the key.
+      .filter((index) => !staged.key.every((column) => index.columns?.includes(column)))
+      .map((index) => ({ staged, index, deletesFirst }))
+  );
 }
 
 /** The rows of a source with the values of an index, numbered from 1, beside the key. */
@@ -115,12 +123,12 @@ interface Holder {
   readonly vacates: boolean;
 }
 
-async function findHolders(
-  session: Session,
+/** As `heldValues`, without holders that are deleted before the bundle's rows are written. */
+function heldByRowsThatStay(
   schema: OpenSchema,
   bundle: StagedBundle,
   candidate: Vacating,
-): Promise<readonly Holder[]> {
+): RawBuilder<unknown> {
   const { staged, index, deletesFirst } = candidate;
   const { key, extra, table } = staged;
   const column = tenantColumn(schema.ownership, schema.root, table.name);
@@ -132,10 +140,29 @@ async function findHolders(
   const notDeleted = deletesFirst
     ? sql`NOT EXISTS (SELECT FROM ${extra} AS e WHERE ${columnsEqual("e", key, "l")})`
     : sql`TRUE`;
+  return sql`${heldValues(candidate, ofTenant)} AND ${notDeleted}`;
+}
+
+/** FROM and WHERE: the keys of rows `s` that collide, and of the live rows `l` they collide with. */
+export function collidingRows(
+  schema: OpenSchema,
+  bundle: StagedBundle,
+  candidate: Vacating,
+): RawBuilder<unknown> {
+  return sql`${heldByRowsThatStay(schema, bundle, candidate)} AND NOT ${letsGo(candidate)}`;
+}
+
+async function findHolders(
+  session: Session,
+  schema: OpenSchema,
+  bundle: StagedBundle,
+  candidate: Vacating,
+): Promise<readonly Holder[]> {
+  const { key } = candidate.staged;
   const { rows } = await sql<Holder>`
     SELECT ${rowKeyText("s", key)} AS key, ${rowKeyText("l", key)} AS holder,
            ${letsGo(candidate)} AS vacates
-      FROM ${heldValues(candidate, ofTenant)} AND ${notDeleted}
+      FROM ${heldByRowsThatStay(schema, bundle, candidate)}
      ORDER BY vacates LIMIT ${maxListedRows}`.execute(session.db);
   return rows;
 }
@@ -163,11 +190,16 @@ async function doubledInBundle(
 }
 
 function collision(staged: StagedTable, index: UniqueIndex, found: Holder): Conflict {
-  const values = index.columns?.join(", ") ?? index.expressions.join(", ");
   return {
     kind: "collision",
     table: staged.table.name,
     row: found.key,
-    reason: `has a value in (${values}) that the live row ${found.holder} holds`,
+    reason: `${collidesIn(index)}${found.holder} holds`,
   };
+}
+
+/** What is said of a row that collides, up to the key of the live row. */
+export function collidesIn(index: UniqueIndex): string {
+  const values = index.columns?.join(", ") ?? index.expressions.join(", ");
+  return `has a value in (${values}) that the live row `;
 }

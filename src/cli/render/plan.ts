@@ -35,12 +35,17 @@ export function planText(plan: ImportPlan): string {
   }
   if (plan.notes.length > 0) {
     lines.push("", "please note:");
-    for (const note of plan.notes.slice(0, maxNotes)) {
+    // What is said of a whole table must not get lost behind its rows.
+    const notes = [...plan.notes].sort(
+      (a, b) => Number(a.row !== undefined) - Number(b.row !== undefined),
+    );
+    for (const note of notes.slice(0, maxNotes)) {
       lines.push(`  ${note.table}${note.row === undefined ? "" : ` ${note.row}`}: ${note.reason}`);
     }
     if (plan.notes.length > maxNotes) lines.push(`  … and ${plan.notes.length - maxNotes} more`);
   }
   if (plan.leftOut.length > 0) lines.push("", ...leftOutLines(plan.leftOut));
+  lines.push("", `hash of this plan: ${plan.hash}`);
   lines.push("");
   return lines.join("\n");
 }
@@ -91,9 +96,12 @@ function cell(rows: number): string {
 export function importText(result: ImportResult, dryRun: boolean): string {
   const changes = changesOf(result.plan);
   if (changes === "") {
+    const out = result.plan.notes.some(({ kind }) => kind === "skipped" || kind === "adopted");
     const chosen = result.plan.tables.some((table) => table.chosen !== undefined);
     const rows = chosen ? sum(result.plan.tables, "chosen") : result.rowsInBundle;
-    return `nothing to do: all ${counted(rows, chosen ? "chosen row" : "row")} of the bundle are there (${duration(result.seconds)})`;
+    return out
+      ? `nothing to do: what the bundle holds is there, or stays out as noted above (${duration(result.seconds)})`
+      : `nothing to do: all ${counted(rows, chosen ? "chosen row" : "row")} of the bundle are there (${duration(result.seconds)})`;
   }
   if (dryRun || !result.applied) {
     return `dry run, nothing was written; it would be: ${changes} (planned in ${duration(result.seconds)})`;
@@ -101,7 +109,7 @@ export function importText(result: ImportResult, dryRun: boolean): string {
   return `done in ${duration(result.seconds)}, committed: ${changes}`;
 }
 
-/** The command that applies what a dry run has shown; `flags` are those that shaped the plan. */
+/** The command that applies what a dry run has shown, and nothing else; `flags` have shaped the plan. */
 export function nextAfterPlan(
   result: ImportResult,
   bundle: string,
@@ -109,7 +117,8 @@ export function nextAfterPlan(
 ): string {
   if (changesOf(result.plan) === "") return "";
   const needsYes = result.plan.tables.some((table) => table.update > 0 || table.delete > 0);
-  const words = ["pgtenant", "import", bundle, ...flags, ...(needsYes ? ["--yes"] : [])];
+  const plan = ["--plan", result.plan.hash];
+  const words = ["pgtenant", "import", bundle, ...flags, ...plan, ...(needsYes ? ["--yes"] : [])];
   return `to apply it: ${words.map(shellWord).join(" ")}`;
 }
 

@@ -12,6 +12,7 @@ function planOf(tables: readonly TablePlan[], changes: Partial<ImportPlan> = {})
   return {
     tenant: { id: "1", slug: "acme", name: "Acme Corporation" },
     mode: "missing",
+    hash: "0123456789abcdef0123",
     tables,
     sequences: [],
     notes: [],
@@ -41,6 +42,8 @@ suite("a plan for people", () => {
       "  total                   1,206   1,200       2          4",
       "",
       "  unchanged: 4 rows of 2 other tables; 1 row that differs stays as it is",
+      "",
+      "hash of this plan: 0123456789abcdef0123",
       "",
     ]);
   });
@@ -126,11 +129,11 @@ suite("the result of an import", () => {
     const flags = ["--mode", "replace", "--set", "public.a.b=it's"];
     assert.equal(
       nextAfterPlan(result([all], false), "my bundle.jsonl", flags),
-      "to apply it: pgtenant import 'my bundle.jsonl' --mode replace --set 'public.a.b=it'\\''s' --yes",
+      "to apply it: pgtenant import 'my bundle.jsonl' --mode replace --set 'public.a.b=it'\\''s' --plan 0123456789abcdef0123 --yes",
     );
     assert.equal(
       nextAfterPlan(result([insertion], false), "a.jsonl", []),
-      "to apply it: pgtenant import a.jsonl",
+      "to apply it: pgtenant import a.jsonl --plan 0123456789abcdef0123",
     );
     assert.equal(nextAfterPlan(result([alike], false), "a.jsonl", []), "");
   });

@@ -1,7 +1,4 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "node:test";
 import type { ImportPlan, PlanNote } from "../../src/tenant/import-types.ts";
 import {
@@ -15,6 +12,7 @@ import {
   withDatabase,
 } from "../harness/import.ts";
 import { differingRows, rowTextsOf } from "../harness/row-texts.ts";
+import { withSmallSchema } from "../harness/small-schema.ts";
 import { exportBundle } from "../harness/tenant-bundle.ts";
 
 const acme = "(SELECT id FROM tenants WHERE slug = 'acme')";
@@ -108,62 +106,49 @@ test("work that has ended since stays ended, and work that runs is left to the l
     assert.equal(again.applied, false);
   }));
 
-test("states of any type are fenced, and a value that does not fit its column is the profile's fault", () =>
-  withDatabase(
-    "fenced-other",
-    async (database) => {
-      await database.query(`
-        CREATE TABLE firms (id integer PRIMARY KEY, slug text UNIQUE);
-        CREATE TABLE jobs (id integer PRIMARY KEY, firm integer NOT NULL REFERENCES firms ON DELETE CASCADE,
-                           step smallint, worker text, code varchar(3));
-        INSERT INTO firms VALUES (1, 'one');
-        INSERT INTO jobs VALUES (1, 1, 1, 'w', NULL), (2, 1, 2, 'w', NULL), (3, 1, 3, NULL, 'x'), (4, 1, NULL, 'w', NULL);`);
-      const folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
-      const profile = join(folder, "profile.json");
-      const write = (code: string) =>
-        writeFile(
-          profile,
-          JSON.stringify({
-            name: "firms",
-            root: { table: "public.firms", key: "id", lookup: ["slug"] },
-            inFlight: {
-              "public.jobs": {
-                column: "step",
-                states: ["1", "2"],
-                set: { step: "-1", code },
-                clear: ["worker", "gone"],
-              },
-            },
-          }),
-        );
-      try {
-        await write("end");
-        const { bytes } = await exportBundle(database.url, "one", { profile });
-        await database.query("DELETE FROM firms");
-        const choice = { ...fencing, profile };
-        const { plan } = await importBytes(database.url, bytes, choice);
-        assert.deepEqual(await database.query("SELECT * FROM jobs ORDER BY id"), [
-          { id: 1, firm: 1, step: -1, worker: null, code: "end" },
-          { id: 2, firm: 1, step: -1, worker: null, code: "end" },
-          { id: 3, firm: 1, step: 3, worker: null, code: "x" },
-          { id: 4, firm: 1, step: null, worker: "w", code: null },
-        ]);
-        assert.deepEqual(
-          fenced(plan).map(({ row, reason }) => [row, reason]),
-          [
-            ["(id)=(1)", "was 1, comes back -1, so that it does not run again"],
-            ["(id)=(2)", "was 2, comes back -1, so that it does not run again"],
-          ],
-        );
-        await database.query("DELETE FROM firms");
-        await write("much too long");
-        await assertImportRefused(database, bytes, choice, {
-          exitCode: 2,
-          message: /^profile "firms": "inFlight" of "public\.jobs" sets a value that its column/,
-        });
-      } finally {
-        await rm(folder, { recursive: true });
-      }
+test("states of any type are fenced, and a value that does not fit its column is the profile's fault", () => {
+  const firms = (code: string) => ({
+    name: "firms",
+    root: { table: "public.firms", key: "id", lookup: ["slug"] },
+    inFlight: {
+      "public.jobs": {
+        column: "step",
+        states: ["1", "2"],
+        set: { step: "-1", code },
+        clear: ["worker", "gone"],
+      },
     },
-    "empty",
-  ));
+  });
+  const schema = `
+    CREATE TABLE firms (id integer PRIMARY KEY, slug text UNIQUE);
+    CREATE TABLE jobs (id integer PRIMARY KEY, firm integer NOT NULL REFERENCES firms ON DELETE CASCADE,
+                       step smallint, worker text, code varchar(3));
+    INSERT INTO firms VALUES (1, 'one');
+    INSERT INTO jobs VALUES (1, 1, 1, 'w', NULL), (2, 1, 2, 'w', NULL), (3, 1, 3, NULL, 'x'), (4, 1, NULL, 'w', NULL);`;
+  return withSmallSchema("fenced-other", schema, firms("end"), async (small) => {
+    const { database, profile } = small;
+    const { bytes } = await exportBundle(database.url, "one", { profile });
+    await database.query("DELETE FROM firms");
+    const choice = { ...fencing, profile };
+    const { plan } = await importBytes(database.url, bytes, choice);
+    assert.deepEqual(await database.query("SELECT * FROM jobs ORDER BY id"), [
+      { id: 1, firm: 1, step: -1, worker: null, code: "end" },
+      { id: 2, firm: 1, step: -1, worker: null, code: "end" },
+      { id: 3, firm: 1, step: 3, worker: null, code: "x" },
+      { id: 4, firm: 1, step: null, worker: "w", code: null },
+    ]);
+    assert.deepEqual(
+      fenced(plan).map(({ row, reason }) => [row, reason]),
+      [
+        ["(id)=(1)", "was 1, comes back -1, so that it does not run again"],
+        ["(id)=(2)", "was 2, comes back -1, so that it does not run again"],
+      ],
+    );
+    await database.query("DELETE FROM firms");
+    await small.describe(firms("much too long"));
+    await assertImportRefused(database, bytes, choice, {
+      exitCode: 2,
+      message: /^profile "firms": "inFlight" of "public\.jobs" sets a value that its column/,
+    });
+  });
+});

@@ -4,7 +4,7 @@ import { AppError, ExitCode } from "../errors.ts";
 import { passphraseIdentity, passphraseRecipient } from "./age-passphrase.ts";
 import { payloadKey, payloadNonceBytes, sealed, unsealed } from "./age-payload.ts";
 import type { ByteSource } from "./byte-source.ts";
-import type { DecryptionKeys, Encryption } from "./encryption.ts";
+import type { Decrypted, DecryptionKeys, Encryption, Opener } from "./encryption.ts";
 import { corruptEncryption, cutShort } from "./layer-errors.ts";
 
 type AgeEncryption = Extract<Encryption, { readonly method: "age" }>;
@@ -55,14 +55,15 @@ export async function ageDecrypted(
   keys: DecryptionKeys,
   name: string,
   hint: string,
-): Promise<AsyncGenerator<Uint8Array>> {
+): Promise<Decrypted> {
   const header = await readHeader(source, name, hint);
-  const fileKey = await fileKeyOf(header, keys, name, hint);
+  const { fileKey, opener } = await fileKeyOf(header, keys, name, hint);
   const before = header.length + payloadNonceBytes;
   const nonce = (await source.peek(payloadNonceBytes)).subarray(0, payloadNonceBytes);
   if (nonce.length < payloadNonceBytes) throw cutShort(name, header.length + nonce.length, hint);
   source.skip(payloadNonceBytes);
-  return unsealed(source.rest(), payloadKey(fileKey, nonce), before, name, hint);
+  const bytes = unsealed(source.rest(), payloadKey(fileKey, nonce), before, name, hint);
+  return { bytes, opener };
 }
 
 async function readHeader(source: ByteSource, name: string, hint: string): Promise<Buffer> {
@@ -87,31 +88,43 @@ async function fileKeyOf(
   keys: DecryptionKeys,
   name: string,
   hint: string,
-): Promise<Uint8Array> {
+): Promise<{ readonly fileKey: Uint8Array; readonly opener: Opener }> {
   const { Decrypter } = await import("age-encryption");
-  const decrypter = new Decrypter();
-  for (const identity of keys.identities) decrypter.addIdentity(identity);
-  for (const passphrase of keys.passphrases) decrypter.addIdentity(passphraseIdentity(passphrase));
-  // It is asked last, so only when none before it has opened the file.
-  let none: { readonly wantsPassphrase: boolean } | undefined;
-  decrypter.addIdentity({
-    unwrapFileKey(stanzas: readonly Stanza[]) {
-      none = { wantsPassphrase: stanzas.some(({ args }) => args[0] === "scrypt") };
-      return null;
-    },
-  });
-  try {
-    return await decrypter.decryptHeader(new Uint8Array(header));
-  } catch (cause) {
-    if (none !== undefined) throw wrongKey(name, none.wantsPassphrase);
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw corruptEncryption(
-      name,
-      `is corrupt: the header of its encryption cannot be read (${why})`,
-      hint,
-      cause,
-    );
+  const openers: readonly Opener[] = [
+    ...keys.identities.map((identity) => ({ method: "identity" as const, identity })),
+    ...keys.passphrases.map((passphrase) => ({ method: "passphrase" as const, passphrase })),
+  ];
+  let wantsPassphrase = false;
+  // One at a time, since a decrypter does not tell which of its keys has fitted.
+  for (const opener of openers) {
+    const decrypter = new Decrypter();
+    if (opener.method === "identity") decrypter.addIdentity(opener.identity);
+    else if (opener.method === "passphrase") {
+      decrypter.addIdentity(passphraseIdentity(opener.passphrase));
+    }
+    // It is asked last, so only when the key before it has not opened the file.
+    let fits = true;
+    decrypter.addIdentity({
+      unwrapFileKey(stanzas: readonly Stanza[]) {
+        fits = false;
+        wantsPassphrase = stanzas.some(({ args }) => args[0] === "scrypt");
+        return null;
+      },
+    });
+    try {
+      return { fileKey: await decrypter.decryptHeader(new Uint8Array(header)), opener };
+    } catch (cause) {
+      if (!fits) continue;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw corruptEncryption(
+        name,
+        `is corrupt: the header of its encryption cannot be read (${why})`,
+        hint,
+        cause,
+      );
+    }
   }
+  throw wrongKey(name, wantsPassphrase);
 }
 
 function wrongKey(name: string, wantsPassphrase: boolean): AppError {

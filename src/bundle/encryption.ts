@@ -14,6 +14,18 @@ export interface DecryptionKeys {
   readonly identities: readonly string[];
 }
 
+/** What has opened a file. */
+export type Opener =
+  | { readonly method: "none" }
+  | { readonly method: "passphrase"; readonly passphrase: string }
+  | { readonly method: "identity"; readonly identity: string };
+
+/** What is inside of an encrypted file, and what has opened it. */
+export interface Decrypted {
+  readonly bytes: AsyncGenerator<Uint8Array>;
+  readonly opener: Opener;
+}
+
 export const noKeys: DecryptionKeys = Object.freeze({ passphrases: [], identities: [] });
 
 export const encryptionSuffix = { none: "", age: ".age", openssl: ".enc" } as const;

@@ -27,6 +27,22 @@ export interface BundleHeader {
   /** Parents first; the bundle's sections stand in this order. */
   readonly tables: readonly BundleTable[];
   readonly leftOut: readonly LeftOut[];
+  /** Says that this is the receipt of an import: what stood there before. */
+  readonly receipt?: ReceiptHeader;
+}
+
+/** What a receipt was written for. */
+export interface ReceiptHeader {
+  readonly of: "import" | "undo";
+  /** The bundle or receipt that was taken, as messages called it. */
+  readonly source: string;
+  readonly mode: string;
+  /** The number of the transaction that wrote the rows; it tells whether it was committed. */
+  readonly transaction: string;
+  /** The server's system identifier; null where the role may not see it. */
+  readonly cluster: string | null;
+  /** By table: the columns that the hash of a row that was inserted is made of. */
+  readonly inserted: readonly { readonly table: string; readonly columns: readonly string[] }[];
 }
 
 export interface TenantIdentity {

@@ -20,6 +20,12 @@ export async function generateKeyPair(): Promise<KeyPair> {
   return { identity, recipient: await identityToRecipient(identity) };
 }
 
+/** The public key to a secret one. */
+export async function recipientOf(identity: string): Promise<string> {
+  const { identityToRecipient } = await import("age-encryption");
+  return await identityToRecipient(identity);
+}
+
 export function isIdentity(text: string): boolean {
   return /^AGE-SECRET-KEY-/i.test(text);
 }

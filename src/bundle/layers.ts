@@ -1,6 +1,6 @@
 import { AppError, ExitCode } from "../errors.ts";
 import { ByteSource } from "./byte-source.ts";
-import { type DecryptionKeys, noKeys } from "./encryption.ts";
+import { type DecryptionKeys, noKeys, type Opener } from "./encryption.ts";
 import { longestMagic, magic, startsWith } from "./known-content.ts";
 import { openLayers } from "./open-layers.ts";
 
@@ -16,6 +16,7 @@ export const compressionSuffix: Readonly<Record<Compression, string>> = {
  * Takes off a bundle's layers, whatever the file is called.
  *
  * @param name how messages call the input
+ * @param onOpened hears what has opened it
  * @throws {AppError} exit 3 for what is no bundle or is damaged, 6 when it is encrypted and no key
  *   that was given fits
  */
@@ -23,12 +24,14 @@ export async function* withoutLayers(
   source: AsyncIterable<Uint8Array>,
   name: string,
   keys: DecryptionKeys = noKeys,
+  onOpened?: (opener: Opener) => void,
 ): AsyncGenerator<Uint8Array> {
-  const { bytes } = await openLayers(source, {
+  const { bytes, opener } = await openLayers(source, {
     name,
     keys,
     hint: "Take another copy of the bundle; pgtenant verify tells whether a copy is whole.",
   });
+  onOpened?.(opener);
   const content = new ByteSource(bytes);
   try {
     const head = await content.peek(longestMagic);

@@ -2,7 +2,7 @@ import { AppError, ExitCode } from "../errors.ts";
 import { ageDecrypted } from "./age.ts";
 import { ByteSource } from "./byte-source.ts";
 import { compressionOf, decompressed } from "./decompress.ts";
-import type { DecryptionKeys } from "./encryption.ts";
+import type { Decrypted, DecryptionKeys, Opener } from "./encryption.ts";
 import { longestMagic, magic, startsWith } from "./known-content.ts";
 import type { Compression } from "./layers.ts";
 import { opensslDecrypted } from "./openssl-enc.ts";
@@ -17,6 +17,7 @@ export interface OpenOptions {
 
 export interface OpenedLayers {
   readonly encryption: "none" | "age" | "openssl";
+  readonly opener: Opener;
   readonly compression: Compression;
   /** The content. Read it to its end, or return it: that releases the source. */
   readonly bytes: AsyncGenerator<Uint8Array>;
@@ -46,18 +47,18 @@ export async function openLayers(
     if (encryption !== "none" && keys.passphrases.length + keys.identities.length === 0) {
       throw missingKey(name, encryption);
     }
-    const plain =
+    const plain: Decrypted =
       encryption === "age"
         ? await ageDecrypted(outer, keys, name, hint)
         : encryption === "openssl"
           ? await opensslDecrypted(outer, keys, name, hint)
-          : outer.rest();
-    const inner = new ByteSource(plain);
+          : { bytes: outer.rest(), opener: { method: "none" } };
+    const inner = new ByteSource(plain.bytes);
     const compression = compressionOf(await inner.peek(longestMagic));
     const bytes = releasing(decompressed(inner.rest(), compression, name, hint), outer);
     // A generator that has not begun would skip its end, too, and release nothing.
     await bytes.next();
-    return { encryption, compression, bytes };
+    return { encryption, opener: plain.opener, compression, bytes };
   } catch (error) {
     await outer.close().catch(() => undefined);
     throw error;

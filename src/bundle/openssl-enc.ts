@@ -8,7 +8,7 @@ import {
 import { promisify } from "node:util";
 import { AppError, ExitCode } from "../errors.ts";
 import type { ByteSource } from "./byte-source.ts";
-import type { DecryptionKeys } from "./encryption.ts";
+import type { Decrypted, DecryptionKeys } from "./encryption.ts";
 import { isKnownContent } from "./known-content.ts";
 import { corruptEncryption, cutShort } from "./layer-errors.ts";
 
@@ -70,7 +70,7 @@ export async function opensslDecrypted(
   { passphrases }: DecryptionKeys,
   name: string,
   hint: string,
-): Promise<AsyncGenerator<Uint8Array>> {
+): Promise<Decrypted> {
   const head = await source.peek(headerBytes + sampleBytes);
   const salt = head.subarray(magic.length, headerBytes);
   const sample = head.subarray(headerBytes);
@@ -80,7 +80,10 @@ export async function opensslDecrypted(
       const candidate = await derive(passphrase, salt);
       if (!isKnownContent(firstBytes(candidate, sample, source.ended))) continue;
       source.skip(headerBytes);
-      return decrypted(source.rest(), candidate, name, hint);
+      return {
+        bytes: decrypted(source.rest(), candidate, name, hint),
+        opener: { method: "passphrase", passphrase },
+      };
     }
   }
   throw new AppError(

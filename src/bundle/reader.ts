@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { AppError, ExitCode } from "../errors.ts";
-import type { DecryptionKeys } from "./encryption.ts";
+import type { DecryptionKeys, Opener } from "./encryption.ts";
 import {
   type BundleHeader,
   type BundleTable,
@@ -40,6 +40,8 @@ export interface ReadOptions {
   readonly maxRowBytes?: number;
   /** What may open a bundle that is encrypted. */
   readonly keys?: DecryptionKeys | undefined;
+  /** Hears what has opened the bundle, before its header comes. */
+  readonly onOpened?: (opener: Opener) => void;
 }
 
 /**
@@ -57,7 +59,7 @@ export async function* readBundle(
 ): AsyncGenerator<BundlePart> {
   const maxRowBytes = options.maxRowBytes ?? defaultMaxRowBytes;
   const { layout, tokens } = await tokenize(
-    withoutLayers(source, options.name, options.keys),
+    withoutLayers(source, options.name, options.keys, options.onOpened),
     options.name,
     maxRowBytes,
   );

@@ -19,6 +19,7 @@ import {
   schemaOptionsOf,
   usage,
 } from "./options.ts";
+import { type ReceiptArguments, receiptOptionsOf, withReceiptOption } from "./receipt-options.ts";
 import { recorded } from "./recorded.ts";
 import {
   repeatableSelection,
@@ -29,7 +30,11 @@ import {
 } from "./selection-options.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 
-interface ImportArguments extends GlobalArguments, KeyArguments, SelectionArguments {
+interface ImportArguments
+  extends GlobalArguments,
+    KeyArguments,
+    SelectionArguments,
+    ReceiptArguments {
   bundle: string;
   mode: ImportMode;
   "dry-run": boolean;
@@ -55,84 +60,86 @@ export const importCommand = defineCommand<ImportArguments>({
   summary: "put a bundle's rows back, in one transaction",
   options: (yargs) =>
     withSelectionOptions(
-      withKeyOptions(
-        yargs
-          .positional("bundle", bundleArgument)
-          .option("mode", {
-            choices: ["missing", "overwrite", "replace"] as const,
-            default: "missing" as const,
-            requiresArg: true,
-            describe:
-              "insert what is absent; also set rows that differ; also delete rows the bundle lacks",
-          })
-          .option("dry-run", {
-            type: "boolean",
-            default: false,
-            describe: "show the plan and change nothing",
-          })
-          .option("yes", {
-            type: "boolean",
-            default: false,
-            describe: "confirm that rows are altered or deleted",
-          })
-          .option("set", {
-            type: "string",
-            requiresArg: true,
-            describe:
-              "table.column=value for a column that needs a value and has none (repeatable)",
-          })
-          .option("leave-out", {
-            type: "string",
-            requiresArg: true,
-            describe: "a table or table.column that the target lacks and may lose (repeatable)",
-          })
-          .option("disable-triggers", {
-            type: "boolean",
-            default: false,
-            describe: "keep user triggers from altering the rows",
-          })
-          .option("keep-in-flight", {
-            type: "boolean",
-            default: false,
-            describe: "restore work that was in flight as it was, instead of ending it",
-          })
-          .option("expire-credentials", {
-            type: "boolean",
-            default: false,
-            describe: "bring tokens and keys back revoked",
-          })
-          .option("on-collision", {
-            choices: ["fail", "skip", "adopt"] as const,
-            default: "fail" as const,
-            requiresArg: true,
-            describe:
-              "a live row of another key holds a unique value: refuse, leave the row out, or let the live row stand for it",
-          })
-          .option("plan", {
-            type: "string",
-            requiresArg: true,
-            describe: "apply only the plan with this hash, as a dry run has shown it",
-          })
-          .option("as-tenant", {
-            type: "string",
-            requiresArg: true,
-            describe: "import as a new tenant with this slug, under new keys",
-          })
-          .option("name", {
-            type: "string",
-            requiresArg: true,
-            describe: "with --as-tenant: the new tenant's name",
-          })
-          .option("with-audit", {
-            type: "boolean",
-            default: false,
-            describe: "with --as-tenant: append the audit events too, chained anew and marked",
-          })
-          .option("accept-redacted", {
-            type: "boolean",
-            default: false,
-            describe: "take a bundle whose secrets or names were replaced",
-          }),
+      withReceiptOption(
+        withKeyOptions(
+          yargs
+            .positional("bundle", bundleArgument)
+            .option("mode", {
+              choices: ["missing", "overwrite", "replace"] as const,
+              default: "missing" as const,
+              requiresArg: true,
+              describe:
+                "insert what is absent; also set rows that differ; also delete rows the bundle lacks",
+            })
+            .option("dry-run", {
+              type: "boolean",
+              default: false,
+              describe: "show the plan and change nothing",
+            })
+            .option("yes", {
+              type: "boolean",
+              default: false,
+              describe: "confirm that rows are altered or deleted",
+            })
+            .option("set", {
+              type: "string",
+              requiresArg: true,
+              describe:
+                "table.column=value for a column that needs a value and has none (repeatable)",
+            })
+            .option("leave-out", {
+              type: "string",
+              requiresArg: true,
+              describe: "a table or table.column that the target lacks and may lose (repeatable)",
+            })
+            .option("disable-triggers", {
+              type: "boolean",
+              default: false,
+              describe: "keep user triggers from altering the rows",
+            })
+            .option("keep-in-flight", {
+              type: "boolean",
+              default: false,
+              describe: "restore work that was in flight as it was, instead of ending it",
+            })
+            .option("expire-credentials", {
+              type: "boolean",
+              default: false,
+              describe: "bring tokens and keys back revoked",
+            })
+            .option("on-collision", {
+              choices: ["fail", "skip", "adopt"] as const,
+              default: "fail" as const,
+              requiresArg: true,
+              describe:
+                "a live row of another key holds a unique value: refuse, leave the row out, or let the live row stand for it",
+            })
+            .option("plan", {
+              type: "string",
+              requiresArg: true,
+              describe: "apply only the plan with this hash, as a dry run has shown it",
+            })
+            .option("as-tenant", {
+              type: "string",
+              requiresArg: true,
+              describe: "import as a new tenant with this slug, under new keys",
+            })
+            .option("name", {
+              type: "string",
+              requiresArg: true,
+              describe: "with --as-tenant: the new tenant's name",
+            })
+            .option("with-audit", {
+              type: "boolean",
+              default: false,
+              describe: "with --as-tenant: append the audit events too, chained anew and marked",
+            })
+            .option("accept-redacted", {
+              type: "boolean",
+              default: false,
+              describe: "take a bundle whose secrets or names were replaced",
+            }),
+        ),
       ),
     ).option("max-row-size", maxRowSizeOption),
   examples: [
@@ -160,12 +167,14 @@ export const importCommand = defineCommand<ImportArguments>({
     const progress = await context.progress("importing");
     let plan: ImportPlan | undefined;
     const given = importOptions(args);
+    const receipt = receiptOptionsOf(args, context);
     const keys = await keysOf(args, context);
     const input = await openInput(args.bundle, context.signal, context.config.backup);
     if (input.shareRead !== undefined) progress.follow(input.shareRead);
     const options: ImportOptions = {
       ...given,
       keys,
+      receipt,
       name: input.name,
       progress,
       onPlan: (made) => {
@@ -195,7 +204,7 @@ export const importCommand = defineCommand<ImportArguments>({
 });
 
 /** What an import did, for the journal. */
-function outcomeOf({ plan }: ImportResult) {
+function outcomeOf({ plan, receipt }: ImportResult) {
   const { tenant, mode, tables } = plan;
   const sum = (count: (table: (typeof tables)[number]) => number) =>
     tables.reduce((total, table) => total + count(table), 0);
@@ -206,11 +215,12 @@ function outcomeOf({ plan }: ImportResult) {
       inserted: sum((table) => table.insert),
       updated: sum((table) => table.update),
       deleted: sum((table) => table.delete),
+      receipt,
     },
   };
 }
 
-const whileApplying =
+export const whileApplying =
   "nothing was written, unless the transaction was already being committed; run the same command again, it changes nothing twice";
 
 function importOptions(args: Arguments): Omit<ImportOptions, "name" | "keys" | "progress"> {
@@ -277,7 +287,7 @@ function flagsOf(args: Arguments): readonly string[] {
 }
 
 /** The plan is what a refusal is about, so a program gets it along with the error. */
-function withPlan(error: unknown, plan: ImportPlan): unknown {
+export function withPlan(error: unknown, plan: ImportPlan): unknown {
   if (!(error instanceof AppError)) return error;
   return new AppError(error.code, error.exitCode, error.message, {
     ...(error.hint === undefined ? {} : { hint: error.hint }),

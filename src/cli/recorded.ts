@@ -4,10 +4,11 @@ import type { Context } from "./command.ts";
 /**
  * Does something with a tenant and writes it down in the journal of BACKUP_DIR. Where there is no
  * such folder nobody keeps a journal, and none is begun: an export to the standard output needs none.
+ * Where the work itself makes the folder, as for a receipt, its journal begins with this line.
  */
 export async function recorded<T>(
   { config, output }: Context,
-  operation: "export" | "import",
+  operation: "export" | "import" | "undo",
   subject: string,
   work: () => Promise<T>,
   outcomeOf: (result: T) => Outcome,
@@ -17,7 +18,12 @@ export async function recorded<T>(
   const warn = (text: string) => output.warn(text);
   const { secrets, backup, databaseUrl } = config;
   const journal = await openJournalOf(backup.directory, { secrets, warn });
-  if (journal === undefined) return await work();
   const what = { database: databaseOfUrl(databaseUrl), subject };
+  if (journal === undefined) {
+    const result = await work();
+    const begun = await openJournalOf(backup.directory, { secrets, warn });
+    if (begun === undefined) return result;
+    return await withJournal(begun, operation, what, warn, async () => result, outcomeOf);
+  }
   return await withJournal(journal, operation, what, warn, work, outcomeOf);
 }

@@ -25,6 +25,7 @@ import { globalOptions, usage } from "./options.ts";
 import { pruneCommand } from "./prune.ts";
 import { restoreCommand } from "./restore.ts";
 import { tenantsCommand } from "./tenants.ts";
+import { undoCommand } from "./undo.ts";
 import { usageMessage } from "./usage-messages.ts";
 import { verifyCommand } from "./verify.ts";
 
@@ -34,6 +35,7 @@ const commands: readonly Command[] = [
   inspectCommand,
   verifyCommand,
   importCommand,
+  undoCommand,
   backupCommand,
   restoreCommand,
   listCommand,

@@ -17,18 +17,20 @@ import type { StagedBundle, StagedTable } from "./staging.ts";
  * already, and no live row with the same key is another's. By induction over the references
  * every row then hangs on the tenant's root row.
  *
+ * @param mayLetGo a row that is the tenant's own may come to belong to nobody, as it did before
  * @returns each row that breaks this
  */
 export async function proveBoundary(
   session: Session,
   schema: OpenSchema,
   bundle: StagedBundle,
+  mayLetGo = false,
 ): Promise<readonly Conflict[]> {
   const conflicts: Conflict[] = [];
   const byName = new Map(bundle.tables.map((staged) => [staged.table.name, staged]));
   for (const staged of bundle.tables) {
     conflicts.push(...(await foreignRows(session, staged)));
-    conflicts.push(...(await ownerlessRows(session, schema, staged)));
+    conflicts.push(...(await ownerlessRows(session, schema, staged, mayLetGo)));
     for (const key of referencesOf(schema, staged.table.name)) {
       // A column that only the target has is NULL or a default; the database checks it.
       if (!key.columns.every((column) => staged.present.has(column))) continue;
@@ -91,6 +93,7 @@ async function ownerlessRows(
   session: Session,
   schema: OpenSchema,
   staged: StagedTable,
+  mayLetGo: boolean,
 ): Promise<readonly Conflict[]> {
   const steps = schema.ownership.get(staged.table.name) ?? [];
   if (!steps.every((step) => step.columns.every((column) => staged.present.has(column)))) {
@@ -103,9 +106,13 @@ async function ownerlessRows(
       },
     ];
   }
+  const letsGo = mayLetGo
+    ? sql`EXISTS (SELECT FROM ${staged.match} AS m WHERE ${columnsEqual("m", staged.key, "s")}
+          AND (m."pgtenant$owned" OR m."pgtenant$action" = 'same'))`
+    : sql`FALSE`;
   const { rows } = await sql<{ key: string }>`
     SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
-     WHERE NOT ${hasOwner(schema.ownership, staged.table, "s")}
+     WHERE NOT ${hasOwner(schema.ownership, staged.table, "s")} AND NOT ${letsGo}
      LIMIT ${maxListedRows}`.execute(session.db);
   return rows.map((row) => ({
     kind: "boundary",

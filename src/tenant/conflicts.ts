@@ -8,9 +8,10 @@ export interface Conflict {
   /**
    * `boundary`: it would leave the tenant. `collision`: a live row of another key holds a
    * unique value. `invalid`: the target's own rules refuse it. `blocked`: the way it is to be
-   * written is not possible. `needed`: it refers to a row that is not there.
+   * written is not possible. `needed`: it refers to a row that is not there. `changed`: it is not
+   * as an import has left it.
    */
-  readonly kind: "boundary" | "collision" | "invalid" | "blocked" | "needed";
+  readonly kind: "boundary" | "collision" | "invalid" | "blocked" | "needed" | "changed";
   readonly table: string;
   readonly row: string;
   readonly reason: string;
@@ -21,7 +22,10 @@ export interface Conflict {
  *
  * @throws {AppError} exit 3 when rows are invalid in themselves, else 4
  */
-export function refuseConflicts(conflicts: readonly Conflict[]): void {
+export function refuseConflicts(
+  conflicts: readonly Conflict[],
+  operation: "import" | "undo" = "import",
+): void {
   const [first] = conflicts;
   if (first === undefined) return;
   const of = (kind: Conflict["kind"]) => conflicts.filter((conflict) => conflict.kind === kind);
@@ -33,13 +37,13 @@ export function refuseConflicts(conflicts: readonly Conflict[]): void {
   const message =
     conflicts.length === 1
       ? `${worst.table} ${worst.row} ${worst.reason}; nothing was written`
-      : `${conflicts.length} rows stand against this import, such as ${worst.table} ${worst.row}, which ${worst.reason}; nothing was written`;
+      : `${conflicts.length} rows stand against this ${operation}, such as ${worst.table} ${worst.row}, which ${worst.reason}; nothing was written`;
   throw new AppError(
     codes[worst.kind],
     onlyInvalid ? ExitCode.invalidInput : ExitCode.refused,
     message,
     {
-      hint: hints[worst.kind],
+      hint: (operation === "undo" ? undoHints[worst.kind] : undefined) ?? hints[worst.kind],
       details: conflicts.map((c) => `${c.table} ${c.row} ${c.reason}`),
       data: { conflicts },
     },
@@ -52,6 +56,7 @@ const codes: Readonly<Record<Conflict["kind"], string>> = {
   invalid: "invalid-rows",
   blocked: "blocked-rows",
   needed: "needed-row",
+  changed: "changed-since",
 };
 
 const hints: Readonly<Record<Conflict["kind"], string>> = {
@@ -63,4 +68,13 @@ const hints: Readonly<Record<Conflict["kind"], string>> = {
   needed:
     "A row cannot come back without the one that it refers to. Bring that back first, from a bundle of the whole tenant; or leave out less, or (--exclude) what needs it, too.",
   blocked: "Move these rows out of the way by hand, then import again.",
+  changed: "An undo takes back only what is still as the import left it.",
+};
+
+const undoHints: Partial<Readonly<Record<Conflict["kind"], string>>> = {
+  boundary:
+    "An undo may only write its own tenant's rows. Something that these rows need was deleted or changed since.",
+  collision:
+    "A row under another id has taken the value since. Rename or delete it, then undo again.",
+  blocked: "Move these rows out of the way by hand, then undo again.",
 };

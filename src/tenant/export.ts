@@ -267,7 +267,8 @@ export function rowsAsJson(
        ORDER BY ${sql.join(order)}) AS t`;
 }
 
-function encoded(column: Column): RawBuilder<unknown> {
+/** A column of the row `l` as it travels. */
+export function encoded(column: Column): RawBuilder<unknown> {
   const value = sql.id("l", column.name);
   return column.encoding.as === "value" ? value : sql`${value}::text AS ${sql.id(column.name)}`;
 }
@@ -290,7 +291,10 @@ export async function countRows(
   return Number(rows[0]?.total ?? 0);
 }
 
-async function readMigrations(session: Session, schema: OpenSchema): Promise<readonly string[]> {
+export async function readMigrations(
+  session: Session,
+  schema: OpenSchema,
+): Promise<readonly string[]> {
   const { migrations } = schema.profile;
   const table = migrations === undefined ? undefined : schema.catalog.tables.get(migrations.table);
   if (migrations === undefined || table === undefined) return [];

@@ -1,6 +1,7 @@
 import type { DecryptionKeys } from "../bundle/encryption.ts";
 import type { LeftOut, TenantIdentity } from "../bundle/format.ts";
 import type { ProgressListener } from "../progress.ts";
+import type { ReceiptOptions } from "./receipt-file.ts";
 
 /**
  * `missing` inserts what is absent and touches nothing else; `overwrite` also sets rows that
@@ -60,6 +61,8 @@ export interface ImportOptions {
   readonly maxRowBytes: number;
   /** What may open a bundle that is encrypted. */
   readonly keys?: DecryptionKeys;
+  /** Where the receipt goes; without it none is written, and the import cannot be undone. */
+  readonly receipt?: ReceiptOptions | undefined;
   readonly progress: ProgressListener;
   /** Called when the bundle is staged and the plan is known, before it is applied. */
   readonly onPlan?: (plan: ImportPlan) => void;
@@ -68,7 +71,7 @@ export interface ImportOptions {
 /** What an import will do; the same object is previewed and applied. */
 export interface ImportPlan {
   readonly tenant: TenantIdentity;
-  readonly mode: ImportMode;
+  readonly mode: ImportMode | "undo";
   /** Stands for what the plan was made of; see `hashPlan`. */
   readonly hash: string;
   readonly tables: readonly TablePlan[];
@@ -133,5 +136,7 @@ export interface ImportResult {
   /** False for a dry run, and when there was nothing to do. */
   readonly applied: boolean;
   readonly rowsInBundle: number;
+  /** The file that takes it back with `undo`; null when no row was written. */
+  readonly receipt: string | null;
   readonly seconds: number;
 }

@@ -1,13 +1,16 @@
+import type { Opener } from "../bundle/encryption.ts";
 import type { BundleHeader } from "../bundle/format.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import { type Session, withTransaction } from "../postgres/session.ts";
 import { SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
+import type { ProgressListener } from "../progress.ts";
 import { applyPlan } from "./apply.ts";
 import type { ImportOptions, ImportResult } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { isDestructive, isEmpty, makePlan, rowsToWrite, type WorkingPlan } from "./plan.ts";
 import { refuseOtherPlan } from "./plan-hash.ts";
 import { countWrites, readBack, refuseUnplannedWrites } from "./proof-of-writes.ts";
+import { ReceiptFile } from "./receipt-file.ts";
 import { moveSequences } from "./sequences.ts";
 import { openBundle, type StagedBundle, stageBundle } from "./staging.ts";
 import { withTenantLock } from "./tenant-lock.ts";
@@ -29,18 +32,26 @@ export async function importBundle(
   options: ImportOptions,
 ): Promise<ImportResult> {
   const started = performance.now();
-  const { header, parts } = await openBundle(source, options);
-  requireProfile(schema, header, options);
+  const { header, parts, opener } = await openBundle(source, options);
+  requireProfile(schema, header, options.name);
+  refuseReceipt(header, options.name);
   const run = async () => {
     await session.client.query("SET temp_buffers = '64MB'").catch(() => undefined);
     await session.client.query("SET work_mem = '64MB'");
     const bundle = await stageBundle(session, schema, parts, header, options);
-    const { working, applied } = await planAndApply(session, schema, bundle, options);
+    const { working, applied, receipt } = await planAndApply(
+      session,
+      schema,
+      bundle,
+      opener,
+      options,
+    );
     options.progress.stop();
     return {
       plan: working.plan,
       applied,
       rowsInBundle: bundle.rows,
+      receipt,
       seconds: (performance.now() - started) / 1000,
     };
   };
@@ -51,8 +62,13 @@ async function planAndApply(
   session: Session,
   schema: OpenSchema,
   staged: StagedBundle,
+  opener: Opener,
   options: ImportOptions,
-): Promise<{ working: WorkingPlan; applied: boolean }> {
+): Promise<{ working: WorkingPlan; applied: boolean; receipt: string | null }> {
+  const receipt = await ReceiptFile.prepare(options.dryRun ? undefined : options.receipt, opener, {
+    of: "import",
+    source: options.name,
+  });
   try {
     return await withTransaction(session, "REPEATABLE READ", async () => {
       await session.client.query("SET LOCAL lock_timeout = '10s'");
@@ -60,45 +76,63 @@ async function planAndApply(
       const working = await makePlan(session, schema, staged, options);
       options.onPlan?.(working.plan);
       refuseOtherPlan(working.plan.hash, options.planHash);
-      if (options.dryRun || isEmpty(working.plan)) return { working, applied: false };
+      if (options.dryRun || isEmpty(working.plan)) {
+        return { working, applied: false, receipt: null };
+      }
       if (isDestructive(working.plan) && !options.confirmed) throw unconfirmed(working);
       refuseTriggers(working.firing, options.disableTriggers);
+      await receipt.write(session, schema, working, options.progress);
       await withoutTriggers(session, working.firing, () =>
-        write(session, schema, working, options),
+        writePlan(session, schema, working, options.progress),
       );
       await moveSequences(session, working.bundle);
-      return { working, applied: true };
+      receipt.committing();
+      return { working, applied: true, receipt: receipt.path };
     });
   } catch (error) {
+    await receipt.discardAfter(error);
     throw constraintError(error);
   }
 }
 
-async function write(
+/** Applies the plan, reads its rows back, and proves that nothing else was written. */
+export async function writePlan(
   session: Session,
   schema: OpenSchema,
   working: WorkingPlan,
-  options: ImportOptions,
+  progress: ProgressListener,
 ): Promise<void> {
   const { bundle } = working;
   const before = await countWrites(session, schema);
-  options.progress.start(rowsToWrite(working.plan));
+  progress.start(rowsToWrite(working.plan));
   const planned = await applyPlan(session, schema, bundle, working, (step, rows) =>
-    options.progress.advance(step, rows),
+    progress.advance(step, rows),
   );
-  options.progress.advance("reading back", 0);
+  progress.advance("reading back", 0);
   await readBack(session, bundle);
   const after = await countWrites(session, schema);
   if (before !== undefined && after !== undefined) refuseUnplannedWrites(before, after, planned);
 }
 
-function requireProfile(schema: OpenSchema, header: BundleHeader, options: ImportOptions): void {
+/** A receipt is a bundle, too, but of rows that an import has replaced. */
+function refuseReceipt(header: BundleHeader, name: string): void {
+  if (header.receipt === undefined) return;
+  throw new AppError(
+    "is-a-receipt",
+    ExitCode.usage,
+    `${name} is the receipt of an ${header.receipt.of}, not a bundle`,
+    { hint: "pgtenant undo takes back what it was written for." },
+  );
+}
+
+/** @throws {AppError} exit 2 when the bundle was made with another profile, or a newer version */
+export function requireProfile(schema: OpenSchema, header: BundleHeader, file: string): void {
   const { name, version } = schema.profile;
   if (header.profile.name === name && header.profile.version <= version) return;
   throw new AppError(
     "other-profile",
     ExitCode.usage,
-    `${options.name} was made with profile "${header.profile.name}" version ${header.profile.version}, this is profile "${name}" version ${version}`,
+    `${file} was made with profile "${header.profile.name}" version ${header.profile.version}, this is profile "${name}" version ${version}`,
     { hint: "Give the profile that the bundle was exported with: --profile FILE." },
   );
 }
@@ -115,7 +149,7 @@ function unconfirmed(working: WorkingPlan): AppError {
 }
 
 /** What only the moment of writing can show: another session was faster, or a rule unseen. */
-function constraintError(error: unknown): unknown {
+export function constraintError(error: unknown): unknown {
   const state = sqlStateOf(error);
   const known = [
     SqlState.uniqueViolation,

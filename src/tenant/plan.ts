@@ -101,7 +101,7 @@ export function isDestructive(plan: ImportPlan): boolean {
   return plan.tables.some((table) => table.update + table.delete > 0);
 }
 
-async function countActions(
+export async function countActions(
   session: Session,
   staged: StagedTable,
   { settled, ofPart }: { readonly settled: boolean; readonly ofPart: boolean },
@@ -127,7 +127,7 @@ async function countActions(
 }
 
 /** Credentials that were revoked and then deleted cannot be told from those merely deleted. */
-async function noteCredentials(
+export async function noteCredentials(
   session: Session,
   schema: OpenSchema,
   staged: StagedTable,

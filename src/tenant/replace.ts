@@ -52,11 +52,21 @@ export async function findExtraRows(
       kept += found.length;
     }
   }
-  let deletesFirst = true;
-  for (const key of keys.filter((k) => k.source === "constraint")) {
-    if (await survivorLetsGo(session, schema, key, byName)) deletesFirst = false;
+  return { notes, deletesFirst: await mayDeleteFirst(session, schema, bundle) };
+}
+
+/** False when a row that stays must first be updated to let go of one that goes. */
+export async function mayDeleteFirst(
+  session: Session,
+  schema: OpenSchema,
+  bundle: StagedBundle,
+): Promise<boolean> {
+  const byName = new Map(bundle.tables.map((staged) => [staged.table.name, staged]));
+  for (const key of [...schema.references.values()].flat()) {
+    if (key.source !== "constraint") continue;
+    if (await survivorLetsGo(session, schema, key, byName)) return false;
   }
-  return { notes, deletesFirst };
+  return true;
 }
 
 async function createExtra(

@@ -1,4 +1,5 @@
 import { type RawBuilder, sql } from "kysely";
+import type { Opener } from "../bundle/encryption.ts";
 import type { BundleHeader, LeftOut, TenantIdentity } from "../bundle/format.ts";
 import { type BundlePart, readBundle } from "../bundle/reader.ts";
 import { createRowValidator, type Row, type RowValidator } from "../bundle/row-validator.ts";
@@ -139,12 +140,16 @@ export async function stageBundle(
 /** Opens a bundle far enough to know its header. */
 export async function openBundle(
   source: AsyncIterable<Uint8Array>,
-  options: ImportOptions,
-): Promise<{ header: BundleHeader; parts: AsyncGenerator<BundlePart> }> {
+  options: Pick<ImportOptions, "name" | "maxRowBytes" | "keys">,
+): Promise<{ header: BundleHeader; parts: AsyncGenerator<BundlePart>; opener: Opener }> {
+  let opener: Opener = { method: "none" };
   const parts = readBundle(source, {
     name: options.name,
     maxRowBytes: options.maxRowBytes,
     keys: options.keys,
+    onOpened: (found) => {
+      opener = found;
+    },
   });
   const first = await parts.next();
   if (first.done === true || first.value.kind !== "header") {
@@ -157,7 +162,7 @@ export async function openBundle(
       },
     );
   }
-  return { header: first.value.header, parts };
+  return { header: first.value.header, parts, opener };
 }
 
 const lineFeed = 0x0a;
@@ -165,6 +170,18 @@ const comma = 0x2c;
 
 /** So many rows of a table are staged before it is asked which of them may be chosen. */
 const shortTable = 5000;
+
+/** The lines become the elements of one JSON array, which the server expands. */
+export function linesAsArray(bytes: Buffer): Buffer {
+  const array = Buffer.allocUnsafe(bytes.length + 1);
+  array[0] = 0x5b; /* [ */
+  bytes.copy(array, 1);
+  for (let at = array.indexOf(lineFeed); at >= 0; at = array.indexOf(lineFeed, at + 1)) {
+    array[at] = comma;
+  }
+  array[array.length - 1] = 0x5d; /* ] */
+  return array;
+}
 
 class Staging {
   readonly match: TargetMatch;
@@ -322,16 +339,11 @@ class Staging {
     }
   }
 
-  /** The lines become the elements of one JSON array, which the server expands. */
   async #insertLines(bytes: Buffer): Promise<void> {
-    const array = Buffer.allocUnsafe(bytes.length + 1);
-    array[0] = 0x5b; /* [ */
-    bytes.copy(array, 1);
-    for (let at = array.indexOf(lineFeed); at >= 0; at = array.indexOf(lineFeed, at + 1)) {
-      array[at] = comma;
-    }
-    array[array.length - 1] = 0x5d; /* ] */
-    await this.#session.client.query({ text: this.#insertStatement(), values: [array] });
+    await this.#session.client.query({
+      text: this.#insertStatement(),
+      values: [linesAsArray(bytes)],
+    });
   }
 
   #insertStatement(): string {

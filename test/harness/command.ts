@@ -1,5 +1,8 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { buffer, text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 
@@ -8,10 +11,17 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 /** Saves a third of a command's start: its sources are stripped and compiled only once. */
 const compileCache = fileURLToPath(new URL("../../node_modules/.cache/node", import.meta.url));
 
+/** Where commands put receipts unless a test names a place; made with the first receipt. */
+let backups: string | undefined;
+process.once("exit", () => {
+  if (backups !== undefined) rmSync(dirname(backups), { recursive: true, force: true });
+});
+
 export interface CommandOptions {
   /** `DATABASE_URL` of the command; without it the variable is absent. */
   readonly url?: string;
-  /** Further variables. Of our own environment the command gets PATH and HOME, nothing else. */
+  /** Further variables. Of our own environment the command gets PATH and HOME, nothing else;
+   * BACKUP_DIR is a folder that is removed in the end. */
   readonly env?: Readonly<Record<string, string>>;
   /** What it reads on its standard input, which is empty by default. */
   readonly input?: string | Uint8Array;
@@ -35,12 +45,14 @@ export function spawnPgtenant(
   options: Pick<CommandOptions, "url" | "env" | "cwd"> = {},
 ): ChildProcessWithoutNullStreams {
   const { PATH = "", HOME = "" } = process.env;
+  backups ??= join(mkdtempSync(join(tmpdir(), "pgtenant-test-")), "backups");
   return spawn(process.execPath, [main, ...args], {
     cwd: options.cwd ?? root,
     env: {
       PATH,
       HOME,
       NODE_COMPILE_CACHE: compileCache,
+      BACKUP_DIR: backups,
       ...(options.url === undefined ? {} : { DATABASE_URL: options.url }),
       ...options.env,
     },

@@ -43,7 +43,7 @@ export async function opened(
   bytes: Uint8Array,
   keys: DecryptionKeys = bothKeys,
   chunk = 60_000,
-): Promise<Omit<OpenedLayers, "bytes"> & { readonly content: Buffer }> {
+): Promise<Omit<OpenedLayers, "bytes" | "opener"> & { readonly content: Buffer }> {
   const layers = await openLayers(inChunks(bytes, chunk), { name: '"x"', keys });
   const content = Buffer.concat(await Array.fromAsync(layers.bytes));
   return { encryption: layers.encryption, compression: layers.compression, content };

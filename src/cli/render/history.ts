@@ -33,9 +33,11 @@ function what({ started, ended }: RecordedOperation): string {
   const error = ended?.details?.error;
   const message =
     typeof error === "object" && error !== null && "message" in error ? String(error.message) : "";
+  const receipt = ended?.details?.receipt;
   return [
     subject ?? "",
     database === undefined ? "" : `database "${database}"`,
+    typeof receipt === "string" ? `receipt ${receipt}` : "",
     message.length > 100 ? `${message.slice(0, 100)}…` : message,
   ]
     .filter((word) => word !== "")

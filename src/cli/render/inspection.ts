@@ -26,6 +26,14 @@ export function inspectionText(found: InspectedBundle): string {
       "selection",
       header.selection === null ? "all of the tenant" : selectionText(header.selection),
     ],
+    ...(header.receipt === undefined
+      ? []
+      : [
+          [
+            "receipt of",
+            `the ${header.receipt.of} of ${header.receipt.source}, mode ${header.receipt.mode}; pgtenant undo takes it back`,
+          ] as const,
+        ]),
     [
       "size",
       `${counted(found.rows, "row")}, ${size(found.bytes)} of JSON, ${size(found.storedBytes)} as stored`,

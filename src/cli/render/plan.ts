@@ -55,7 +55,7 @@ function tablesText(plan: ImportPlan): string {
   const changing = plan.tables.filter((table) => changed.some((field) => table[field] > 0));
   const other = plan.tables.filter((table) => !changing.includes(table));
   if (changing.length === 0) {
-    return `  nothing: the ${counted(sum(other, "unchanged"), "row")} of ${counted(other.length, "table")} are as the bundle has them${keptText(other)}`;
+    return `  nothing: the ${counted(sum(other, "unchanged"), "row")} of ${counted(other.length, "table")} are as ${plan.mode === "undo" ? "they were before" : "the bundle has them"}${keptText(other)}`;
   }
   // Columns that are zero all over tell nothing, except what the reader looks for first.
   const used = columns.filter(
@@ -65,7 +65,13 @@ function tablesText(plan: ImportPlan): string {
       changing.some((table) => (table[field] ?? 0) > 0),
   );
   const table = textTable(
-    [{ title: "table" }, ...used.map(([title]) => ({ title, align: "right" as const }))],
+    [
+      { title: "table" },
+      ...used.map(([title, field]) => ({
+        title: field === "inBundle" && plan.mode === "undo" ? "written" : title,
+        align: "right" as const,
+      })),
+    ],
     [
       ...changing.map((row) => [row.table, ...used.map(([, field]) => cell(row[field] ?? 0))]),
       ["total", ...used.map(([, field]) => cell(sum(changing, field)))],
@@ -106,7 +112,13 @@ export function importText(result: ImportResult, dryRun: boolean): string {
   if (dryRun || !result.applied) {
     return `dry run, nothing was written; it would be: ${changes} (planned in ${duration(result.seconds)})`;
   }
-  return `done in ${duration(result.seconds)}, committed: ${changes}`;
+  return `done in ${duration(result.seconds)}, committed: ${changes}${receiptText(result.receipt, "import")}`;
+}
+
+/** Where the receipt lies, and the command that it is for. */
+export function receiptText(receipt: string | null, of: "import" | "undo"): string {
+  if (receipt === null) return "";
+  return `\nto take this ${of} back: pgtenant undo ${shellWord(receipt)} --yes`;
 }
 
 /** The command that applies what a dry run has shown, and nothing else; `flags` have shaped the plan. */
@@ -122,7 +134,7 @@ export function nextAfterPlan(
   return `to apply it: ${words.map(shellWord).join(" ")}`;
 }
 
-function changesOf(plan: ImportPlan): string {
+export function changesOf(plan: ImportPlan): string {
   return [
     [sum(plan.tables, "insert"), "inserted"],
     [sum(plan.tables, "update"), "updated"],

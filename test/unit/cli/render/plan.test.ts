@@ -109,6 +109,7 @@ suite("the result of an import", () => {
     plan: planOf(tables),
     applied,
     rowsInBundle: 3,
+    receipt: null,
     seconds: 1.23,
   });
 

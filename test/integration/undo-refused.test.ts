@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
+import { zstdDecompressSync } from "node:zlib";
 import type { AppError } from "../../src/errors.ts";
+import { edit, type Forgery, forge } from "../harness/forge.ts";
 import { handMadeId, makeSite } from "../harness/hand-made.ts";
 import { assertUnchanged, deleteTenant, digestOf, freshBundle } from "../harness/import.ts";
 import {
@@ -165,4 +169,89 @@ test("refuses the receipt of another database, unless this one was made of it", 
       assert.equal(applied, true);
       await assertRows(there, before);
     });
+  }));
+
+test("takes no receipt at its word: every row is proved the tenant's own", () =>
+  withUndoable("undo-hostile", async (undoable) => {
+    const { database, folder } = undoable;
+    const bundle = await freshBundle("acme");
+    await database.query(`
+      DELETE FROM api_keys WHERE tenant_id = ${acme};
+      UPDATE users SET display_name = 'Other' WHERE tenant_id = ${acme}`);
+    const { receipt } = await importWithReceipt(undoable, bundle, { mode: "overwrite" });
+    const honest = zstdDecompressSync(await readFile(receipt ?? ""));
+    const written = "pgtenant.written";
+    const [globex] = await database.query<{ id: string }>(
+      "SELECT id FROM tenants WHERE slug = 'globex'",
+    );
+    const cases: readonly (Forgery & { readonly exitCode: number; readonly message: RegExp })[] = [
+      {
+        header: (header) => ({ ...header, tenant: { ...header.tenant, id: globex?.id ?? "" } }),
+        exitCode: 4,
+        message: /rows stand against the undo/,
+      },
+      {
+        header: (header) => ({ ...header, tenant: { ...header.tenant, id: "' OR TRUE --" } }),
+        exitCode: 3,
+        message: /^the receipt's tenant "' OR TRUE --" is no key of "public\.tenants"$/,
+      },
+      {
+        rows: { users: edit({ tenant_id: globex?.id }) },
+        exitCode: 4,
+        message: /names another tenant in tenant_id/,
+      },
+      {
+        rows: { [written]: (rows) => [...rows, ...rows.slice(0, 1)] },
+        exitCode: 3,
+        message: /a row is written twice$/,
+      },
+      {
+        rows: { [written]: (rows) => rows.filter(({ action }) => action !== "updated") },
+        exitCode: 3,
+        message: /the old rows of "public\.\w+" are not those that were written$/,
+      },
+      {
+        rows: { [written]: edit({ key: '{"id":"no uuid"}' }) },
+        exitCode: 3,
+        message: /the key of a row that was written cannot be read$/,
+      },
+      {
+        rows: { [written]: edit({ table: "public.agents" }) },
+        exitCode: 3,
+        message: /its header lacks the table "public\.agents"$/,
+      },
+      {
+        rows: { [written]: edit({ action: "dropped" }) },
+        exitCode: 3,
+        message: /column "action" is none of the allowed values$/,
+      },
+      {
+        rows: { [written]: edit({ after: "0".repeat(32) }) },
+        exitCode: 4,
+        message: /has been changed since; nothing was undone$/,
+      },
+      {
+        header: (header) => ({
+          ...header,
+          tables: header.tables.map((table) =>
+            table.name === "public.api_keys"
+              ? { ...table, name: "public.schema_migrations" }
+              : table,
+          ),
+        }),
+        exitCode: 4,
+        message: /^the table "public\.schema_migrations" has not all the columns any more/,
+      },
+      {
+        header: ({ receipt: _, ...header }) => header,
+        exitCode: 2,
+        message: /is a bundle, not a receipt$/,
+      },
+    ];
+    for (const { exitCode, message, ...forgery } of cases) {
+      const path = join(folder, "forged");
+      await writeFile(path, await forge(honest, forgery));
+      await assertRefused(undoable, path, {}, { exitCode, message });
+    }
+    assert.equal((await undo(undoable, receipt)).applied, true);
   }));

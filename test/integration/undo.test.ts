@@ -129,3 +129,16 @@ test("never makes valid again what the import has revoked, and says so", () =>
     assert.deepEqual(rows, [{ name: "renamed", revoked: true }]);
     assert.equal((await undo(undoable, receipt)).applied, false);
   }));
+
+test("is content with work that was ended when its row came back", () =>
+  withUndoable("undo-fenced", async (undoable) => {
+    const { database } = undoable;
+    const bundle = await freshBundle("acme");
+    const { plan } = await makeSite(database, "Built since", 1);
+    const { receipt } = await importWithReceipt(undoable, bundle, { mode: "replace" });
+    await undo(undoable, receipt);
+    await database.query("UPDATE plans SET status = 'CANCELLED' WHERE id = $1", [plan]);
+    const again = await undo(undoable, receipt, { confirmed: false });
+    assert.equal(again.applied, false);
+    assert.equal(again.plan?.tables.find(({ table }) => table === "public.plans")?.keep, 1);
+  }));

@@ -74,17 +74,14 @@ export class Output {
   /** The same for a result that is larger than memory, as pieces of its JSON text. */
   async resultStream(pieces: AsyncIterable<string>): Promise<void> {
     if (!this.json) return;
-    // So much stays behind each time that a secret which is cut in two is seen whole.
-    const held = Math.max(0, ...this.#secrets.map((secret) => secret.length));
-    let text = "";
-    for await (const piece of pieces) {
-      text = maskSecrets(text + piece, this.#secrets);
-      const ready = text.slice(0, Math.max(0, text.length - held));
-      text = text.slice(ready.length);
-      if (this.#closed) return;
-      if (ready !== "" && !process.stdout.write(ready)) await drained(process.stdout);
-    }
-    if (!this.#closed) process.stdout.write(`${maskSecrets(text, this.#secrets)}\n`);
+    await this.#stream(process.stdout, pieces, (text) => text);
+    if (!this.#closed) process.stdout.write("\n");
+  }
+
+  /** Text for people that is larger than memory, as pieces of whole lines. */
+  async textStream(pieces: AsyncIterable<string>): Promise<void> {
+    const stream = this.json || this.#bundleOnStdout ? process.stderr : process.stdout;
+    await this.#stream(stream, pieces, visible);
   }
 
   /** Waits until everything has been handed to the system. */
@@ -102,8 +99,31 @@ export class Output {
 
   #write(stream: NodeJS.WriteStream, text: string): void {
     if (stream === process.stdout && this.#closed) return;
-    stream.write(maskSecrets(text, this.#secrets).replace(controlCharacters, "\ufffd"));
+    stream.write(visible(maskSecrets(text, this.#secrets)));
   }
+
+  async #stream(
+    stream: NodeJS.WriteStream,
+    pieces: AsyncIterable<string>,
+    adapt: (text: string) => string,
+  ): Promise<void> {
+    const closed = () => stream === process.stdout && this.#closed;
+    // So much stays behind each time that a secret which is cut in two is seen whole.
+    const held = Math.max(0, ...this.#secrets.map((secret) => secret.length));
+    let text = "";
+    for await (const piece of pieces) {
+      text = maskSecrets(text + piece, this.#secrets);
+      const ready = text.slice(0, Math.max(0, text.length - held));
+      text = text.slice(ready.length);
+      if (closed()) return;
+      if (ready !== "" && !stream.write(adapt(ready))) await drained(stream);
+    }
+    if (!closed()) stream.write(adapt(text));
+  }
+}
+
+function visible(text: string): string {
+  return text.replace(controlCharacters, "\ufffd");
 }
 
 /** Until there is room again, or nobody reads any more. */

@@ -13,6 +13,7 @@ import {
   type Surroundings,
 } from "./command.ts";
 import { demoCommand } from "./demo.ts";
+import { diffCommand } from "./diff.ts";
 import { doctorCommand } from "./doctor.ts";
 import { exitCodesText } from "./exit-codes.ts";
 import { exportCommand } from "./export.ts";
@@ -34,6 +35,7 @@ const commands: readonly Command[] = [
   exportCommand,
   inspectCommand,
   verifyCommand,
+  diffCommand,
   importCommand,
   undoCommand,
   backupCommand,

@@ -10,40 +10,42 @@ export interface StagedWithout {
   readonly homeless: ReadonlyMap<string, number>;
 }
 
+/** Values of the bundle that are left out, since the target has no place for them. */
+export interface LostValues {
+  readonly table: string;
+  /** Absent when the target lacks the whole table. */
+  readonly column?: string;
+  /** Of a table: how many rows; of a column: the first row with a value. */
+  readonly row: number;
+}
+
 /**
  * Refuses to lose values because the target has no column or table for them.
  *
+ * @returns those that may be left out
  * @throws {AppError} exit 4, naming each place, unless they may be left out
  */
 export function refuseHomeless(
   staged: readonly StagedWithout[],
   options: Pick<ImportOptions, "leaveOut">,
-): void {
-  const allowed = new Set(options.leaveOut);
-  const lost: { place: string; detail: string }[] = [];
-  for (const { match, homeless, rows } of staged) {
+): readonly LostValues[] {
+  const all = staged.flatMap(({ match, homeless, rows }): LostValues[] => {
     const table = match.source.name;
-    if (match.target === undefined) {
-      if (rows > 0 && !allowed.has(table)) {
-        lost.push({
-          place: table,
-          detail: `${table}: ${rows} row(s), and the target has no such table`,
-        });
-      }
-      continue;
-    }
-    for (const [column, row] of homeless) {
-      const place = `${table}.${column}`;
-      if (!allowed.has(place)) {
-        lost.push({
-          place,
-          detail: `${place}: a value in row ${row}, and the target has no such column`,
-        });
-      }
-    }
-  }
+    if (match.target === undefined) return rows === 0 ? [] : [{ table, row: rows }];
+    return [...homeless].map(([column, row]) => ({ table, column, row }));
+  });
+  const allowed = new Set(options.leaveOut);
+  const lost = all
+    .filter((values) => !allowed.has(placeOf(values)))
+    .map((values) => ({
+      place: placeOf(values),
+      detail:
+        values.column === undefined
+          ? `${values.table}: ${values.row} row(s), and the target has no such table`
+          : `${placeOf(values)}: a value in row ${values.row}, and the target has no such column`,
+    }));
   const [first] = lost;
-  if (first === undefined) return;
+  if (first === undefined) return all;
   throw new AppError(
     "no-place-for-value",
     ExitCode.refused,
@@ -54,6 +56,10 @@ export function refuseHomeless(
       data: { leaveOut: lost.map(({ place }) => place) },
     },
   );
+}
+
+function placeOf({ table, column }: LostValues): string {
+  return column === undefined ? table : `${table}.${column}`;
 }
 
 function shellWord(word: string): string {

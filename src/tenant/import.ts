@@ -115,7 +115,7 @@ export async function writePlan(
 }
 
 /** A receipt is a bundle, too, but of rows that an import has replaced. */
-function refuseReceipt(header: BundleHeader, name: string): void {
+export function refuseReceipt(header: BundleHeader, name: string): void {
   if (header.receipt === undefined) return;
   throw new AppError(
     "is-a-receipt",

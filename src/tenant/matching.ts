@@ -123,8 +123,8 @@ export function clearingKeys(schema: OpenSchema, staged: StagedTable): readonly 
   );
 }
 
-/** The rows differ only in references that were set to NULL. */
-function onlyCleared(schema: OpenSchema, staged: StagedTable): RawBuilder<boolean> {
+/** The rows `l` and `s` differ only in references of `l` that were set to NULL. */
+export function onlyCleared(schema: OpenSchema, staged: StagedTable): RawBuilder<boolean> {
   const keys = clearingKeys(schema, staged);
   if (keys.length === 0) return sql`FALSE`;
   const cleared = new Set(keys.flatMap((key) => key.clearedColumns));

@@ -9,7 +9,7 @@ import { disjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { isDataException, SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
 import { keyOf } from "../profile/classify.ts";
-import { refuseHomeless } from "./homeless.ts";
+import { type LostValues, refuseHomeless } from "./homeless.ts";
 import type { ImportOptions } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { rowKeyText } from "./row-key.ts";
@@ -65,7 +65,15 @@ export interface StagedBundle {
   readonly filtered?: readonly FilteredTable[];
   /** What is staged is a part of the tenant: a row may refer to one that is neither here nor live. */
   readonly partial?: boolean;
+  /** What `leftOut` costs: tables with rows and columns with values. */
+  readonly lost: readonly LostValues[];
 }
+
+/** What says how a bundle is read. */
+export type StagingOptions = Pick<
+  ImportOptions,
+  "name" | "maxRowBytes" | "keys" | "set" | "leaveOut" | "progress" | "selection" | "clone"
+>;
 
 /** True for a row with a value that the target's type would cut, round or alter. */
 export const cutColumn = "pgtenant$cut";
@@ -83,7 +91,7 @@ export async function stageBundle(
   schema: OpenSchema,
   parts: AsyncGenerator<BundlePart>,
   header: BundleHeader,
-  options: ImportOptions,
+  options: StagingOptions,
 ): Promise<StagedBundle> {
   const matches = matchColumns(schema, header, options);
   const stagings = new Map<string, Staging>();
@@ -120,7 +128,7 @@ export async function stageBundle(
     for (const staging of stagings.values()) await staging.settle().catch(() => undefined);
     throw error;
   }
-  refuseHomeless([...stagings.values()], options);
+  const lost = refuseHomeless([...stagings.values()], options);
   const tables: StagedTable[] = [];
   for (const table of schema.tables) {
     const staged = await stagings.get(table.name)?.finish();
@@ -134,6 +142,7 @@ export async function stageBundle(
     sha256,
     leftOut: [...stagings.values()].flatMap((staging) => staging.match.leftOut),
     filtered: [...stagings.values()].flatMap((staging) => staging.filtered ?? []),
+    lost,
   };
 }
 

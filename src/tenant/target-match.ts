@@ -33,6 +33,8 @@ export interface MatchedColumn {
   readonly setTo: string | undefined;
 }
 
+type MatchOptions = Pick<ImportOptions, "set" | "leaveOut">;
+
 /**
  * Brings the bundle's columns and the target's together.
  *
@@ -42,7 +44,7 @@ export interface MatchedColumn {
 export function matchColumns(
   schema: OpenSchema,
   header: BundleHeader,
-  options: ImportOptions,
+  options: MatchOptions,
 ): ReadonlyMap<string, TargetMatch> {
   refuseUnknownNames(schema, header, options);
   const matches = new Map<string, TargetMatch>();
@@ -79,7 +81,7 @@ export function noValue(columns: readonly string[]): AppError {
 function matchTable(
   source: BundleTable,
   target: Table | undefined,
-  options: ImportOptions,
+  options: MatchOptions,
 ): TargetMatch {
   const inBundle = new Map(source.columns.map((column) => [column.name, column]));
   const stored = target === undefined ? [] : storedColumns(target);
@@ -139,11 +141,7 @@ export function withoutModifier(type: string): string {
 /** The two sides disagree about the type; the column's input function decides. */
 const anyScalar = ["string", "number", "boolean"];
 
-function refuseUnknownNames(
-  schema: OpenSchema,
-  header: BundleHeader,
-  options: ImportOptions,
-): void {
+function refuseUnknownNames(schema: OpenSchema, header: BundleHeader, options: MatchOptions): void {
   const inTarget = new Set(
     schema.tables.flatMap((table) => storedColumns(table).map((c) => `${table.name}.${c.name}`)),
   );

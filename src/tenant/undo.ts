@@ -114,13 +114,8 @@ async function stageAndApply(
     withoutWritten(header),
     {
       ...options,
-      receipt: undefined,
-      mode: "overwrite",
       set: new Map(),
       leaveOut: [],
-      expireCredentials: false,
-      onCollision: "fail",
-      acceptRedacted: false,
     },
   );
   const staged = await matchWritten(session, header, receipt, bundle);

@@ -14,7 +14,7 @@ export const css = `
   --mark: light-dark(#ffe38a, #6b5200);
 }
 * { box-sizing: border-box; }
-html { scroll-padding-top: 5rem; -webkit-text-size-adjust: 100%; }
+html { scroll-padding-top: 9rem; -webkit-text-size-adjust: 100%; }
 body { margin: 0; background: var(--page); color: var(--text);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 header, main, footer { max-width: 72rem; margin: 0 auto; padding: 0 1.25rem; }
@@ -46,10 +46,10 @@ a { color: var(--link); }
 .scroll th, .scroll td { padding: .4rem .9rem; white-space: nowrap; }
 .counts td, .counts thead th:not(:first-child) { text-align: right; font-variant-numeric: tabular-nums; }
 .counts td.zero { color: var(--soft); }
-.counts tfoot { font-weight: 600; }
 table { width: 100%; border-collapse: collapse; }
 th, td { padding: .5rem 1rem; text-align: left; vertical-align: top; font-weight: 400; border-top: 1px solid var(--line); }
 thead th { border-top: 0; color: var(--soft); font-size: .875rem; }
+.counts tfoot th, .counts tfoot td { font-weight: 600; }
 .filters { position: sticky; top: 0; z-index: 1; display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: end;
   margin: 0 0 1rem; padding: .75rem 1rem; border: 1px solid var(--line); border-radius: 8px; background: var(--card); }
 .filters[hidden], [hidden] { display: none; }
@@ -68,6 +68,7 @@ thead th { border-top: 0; color: var(--soft); font-size: .875rem; }
 .rows thead th:first-child { width: 22%; }
 .rows .key th { padding-bottom: .3rem; overflow-wrap: anywhere; }
 .rows .key ~ tr th, .rows .key ~ tr td { border-top: 0; padding-block: .15rem .35rem; overflow-wrap: anywhere; }
+.rows .key:last-child th { padding-bottom: .5rem; }
 .rows .key ~ tr:last-child > * { padding-bottom: .75rem; }
 .rows .key ~ tr th { padding-left: 1.75rem; color: var(--soft); }
 .rows td { white-space: pre-wrap; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .875rem; }
@@ -82,14 +83,18 @@ mark { border-radius: 2px; background: var(--mark); color: inherit; }
   header, main, footer { padding-inline: .75rem; }
   h1 { font-size: 1.3rem; }
   .tiles { grid-template-columns: 1fr 1fr; gap: .5rem; }
+  html { scroll-padding-top: 1rem; }
   .filters { position: static; }
   .filters .pick { flex: 1 1 8rem; }
   .scroll th, .scroll td { padding-inline: .6rem; }
   .rows th, .rows td { padding-inline: .75rem; }
   .rows .key ~ tr th { padding-left: .75rem; }
   .rows thead th:first-child { width: 30%; }
-  .rows td { padding-inline: .25rem .5rem; font-size: .8125rem; }
+  .rows .key ~ tr th { font-size: .875rem; }
+  .rows td { font-size: .8125rem; }
+  .rows thead th + th, .rows td { padding-inline: .25rem .5rem; }
 }
+@media (max-height: 30rem) { .filters { position: static; } }
 @media print { .filters, .skip { display: none; } .rows { content-visibility: visible; } }
 `;
 

@@ -38,7 +38,7 @@ export async function* diffPage(
 ): AsyncGenerator<string> {
   yield head(diff);
   yield summarySection(diff);
-  const different = diff.tables.filter((table) => deviationsOf(table) > 0);
+  const different = listedTables(diff);
   const lost: string[] = [];
   let open: string | undefined;
   let listed = 0;
@@ -86,8 +86,7 @@ function head(diff: DiffSummary): string {
 <style>${css}</style>
 </head>
 <body>
-<a class="skip" href="#rows">Skip to the rows</a>
-<header>
+${listedTables(diff).length === 0 ? "" : '<a class="skip" href="#rows">Skip to the rows</a>\n'}<header>
 <h1><bdi>${name}</bdi>: bundle and live rows compared</h1>
 <dl class="facts">
 <dt>Tenant</dt><dd><bdi>${slug}${text(tenant.id)}</bdi></dd>
@@ -146,6 +145,11 @@ function countsTable(diff: DiffSummary): string {
     ...kinds.filter(([, field]) => field !== "boundary" || diff.counts.boundary > 0),
     ["equal", "equal", "equal"] as const,
   ];
+  const listed = listedTables(diff);
+  const titleOf = (table: TableDiff) => {
+    const index = listed.indexOf(table);
+    return index < 0 ? text(table.table) : `<a href="#t${index}">${text(table.table)}</a>`;
+  };
   const row = (title: string, counts: DiffCounts) =>
     `<tr><th scope="row">${title}</th>${used
       .map(
@@ -162,7 +166,7 @@ function countsTable(diff: DiffSummary): string {
 <caption class="vh">Numbers of rows by table</caption>
 <thead><tr><th scope="col">Table</th>${used.map(([, , title]) => `<th scope="col">${title}</th>`).join("")}</tr></thead>
 <tbody>
-${different.map((table, index) => row(`<a href="#t${index}">${text(table.table)}</a>`, table)).join("\n")}
+${different.map((table) => row(titleOf(table), table)).join("\n")}
 ${others === 0 ? "" : row(counted(others, "other table"), { ...none, equal: equalElsewhere })}
 </tbody>
 <tfoot>${row("Total", diff.counts)}</tfoot>
@@ -226,7 +230,7 @@ function findingRows(finding: RowFindings, threeColumns: boolean): string {
 }
 
 function columnRow(difference: ColumnDifference): string {
-  const name = `<tr><th scope="row"><bdi>${text(difference.column)}</bdi></th>`;
+  const name = `<tr><th scope="row"><bdi>${text(difference.column).replaceAll("_", "_<wbr>")}</bdi></th>`;
   if ("secret" in difference) {
     return `${name}<td colspan="2"><span class="none">differs; a secret's values are not shown</span></td></tr>`;
   }
@@ -241,11 +245,19 @@ function excerpt({ parts, length }: Excerpt): string {
   if (before + differs + after === "") return '<span class="none">empty</span>';
   const marked = differs === "" ? "" : `<mark>${text(differs)}</mark>`;
   const more = length === undefined ? "" : ` <span class="more">${length}</span>`;
-  return `${text(before)}${marked}${text(after)}${more}`;
+  // No line should end behind the dots that stand for what is left out before it.
+  const lead = length === undefined ? text(before) : text(before).replace(/^…/, "…&NoBreak;");
+  return `${lead}${marked}${text(after)}${more}`;
 }
 
 function has(tables: readonly TableDiff[], name: string, field: keyof DiffCounts): boolean {
   return tables.some((table) => table.table === name && table[field] > 0);
+}
+
+/** Those whose rows are listed; of a table that the database lacks none can be. */
+function listedTables({ tables, leftOut }: DiffSummary): readonly TableDiff[] {
+  const lacking = new Set(leftOut.flatMap((entry) => ("table" in entry ? [entry.table] : [])));
+  return tables.filter((table) => deviationsOf(table) > 0 && !lacking.has(table.table));
 }
 
 function deviationsOf(counts: DiffCounts | undefined): number {

@@ -137,20 +137,9 @@ async function show(diff: BundleDiff, args: Arguments, context: Context): Promis
     output.hint(nextAfterDiff(summary, args.bundle, flagsOf(args), args.rows));
   }
   if (!output.json) return;
-  const { Readable } = await import("node:stream");
-  const { JsonStreamStringify } = await import("json-stream-stringify");
-  const document = new JsonStreamStringify(
-    {
-      ...summary,
-      ...(page === undefined ? {} : { html: page }),
-      findings: Readable.from(diff.findings()),
-    },
-    undefined,
-    undefined,
-    false,
-    64 * 1024,
-  );
-  await output.resultStream(document.setEncoding("utf8"));
+  const { jsonWithList } = await import("./render/streamed-json.ts");
+  const head = { ...summary, ...(page === undefined ? {} : { html: page }) };
+  await output.resultStream(jsonWithList(head, "findings", diff.findings()));
 }
 
 async function writePage(

@@ -26,6 +26,8 @@ interface SentFinding {
   readonly columns?: readonly SentColumn[];
 }
 
+const lineFeed = 0x0a;
+
 /** In the order in which a table's findings stand. */
 const order = ["foreign", "orphan", "different", "bundle", "live"] as const;
 
@@ -126,8 +128,10 @@ async function* documents<T>(stream: Readable): AsyncGenerator<T> {
   const chunks = stream.iterator({ destroyOnReturn: false });
   const limits = { maxLine: Number.MAX_SAFE_INTEGER, batch: 1 };
   for await (const batch of completeLines(chunks, limits)) {
-    for (const line of batch.toString("utf8").split("\n")) {
-      if (line !== "") yield JSON.parse(line) as T;
+    for (let start = 0; start < batch.length; ) {
+      const end = batch.indexOf(lineFeed, start);
+      yield JSON.parse(batch.toString("utf8", start, end)) as T;
+      start = end + 1;
     }
   }
 }

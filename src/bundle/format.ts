@@ -24,6 +24,8 @@ export interface BundleHeader {
   readonly profile: { readonly name: string; readonly version: number };
   /** What was chosen of the tenant; null for all of it. */
   readonly selection: Readonly<Record<string, unknown>> | null;
+  /** Present when values were replaced, so that the bundle cannot bring its tenant back. */
+  readonly redacted?: RedactedValues;
   /** Parents first; the bundle's sections stand in this order. */
   readonly tables: readonly BundleTable[];
   readonly leftOut: readonly LeftOut[];
@@ -43,6 +45,14 @@ export interface ReceiptHeader {
   readonly cluster: string | null;
   /** By table: the columns that the hash of a row that was inserted is made of. */
   readonly inserted: readonly { readonly table: string; readonly columns: readonly string[] }[];
+}
+
+export interface RedactedValues {
+  readonly secrets: true;
+  /** What names people and places was replaced too. */
+  readonly personal: boolean;
+  /** As `schema.table.column`. */
+  readonly columns?: readonly string[];
 }
 
 export interface TenantIdentity {

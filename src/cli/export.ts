@@ -1,15 +1,9 @@
 import type { ArgumentsCamelCase } from "yargs";
-import type { Compression } from "../bundle/layers.ts";
-import type { BundleLayout } from "../bundle/writer.ts";
 import { ExitCode } from "../errors.ts";
-import type { Destination, ExportListener, ExportRequest } from "../tenant/export-tenants.ts";
+import type { ExportListener, ExportRequest } from "../tenant/export-tenants.ts";
+import { type BundleOutputArguments, bundleOutputOf, withBundleOutput } from "./bundle-output.ts";
 import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
-import {
-  type EncryptArguments,
-  encryptionOf,
-  repeatableRecipients,
-  withEncryptOptions,
-} from "./key-options.ts";
+import { repeatableRecipients } from "./key-options.ts";
 import { connectionOf, maxRowSizeOption, parseRowSize, schemaOptionsOf, usage } from "./options.ts";
 import { recorded } from "./recorded.ts";
 import { errorDocument } from "./report-error.ts";
@@ -20,13 +14,11 @@ import {
   withSelectionOptions,
 } from "./selection-options.ts";
 
-interface ExportArguments extends GlobalArguments, EncryptArguments, SelectionArguments {
+interface ExportArguments extends GlobalArguments, BundleOutputArguments, SelectionArguments {
   tenant?: string | undefined;
   all: boolean;
-  output?: string | undefined;
-  format?: BundleLayout | undefined;
-  compress?: Compression | undefined;
-  overwrite: boolean;
+  redact: boolean;
+  anonymise: boolean;
   "no-validate": boolean;
   "max-row-size": string;
 }
@@ -36,39 +28,26 @@ export const exportCommand = defineCommand<ExportArguments>({
   summary: "write a tenant into a bundle",
   options: (yargs) =>
     withSelectionOptions(
-      withEncryptOptions(
+      withBundleOutput(
         yargs
           .positional("tenant", { type: "string", describe: "the tenant's id or slug" })
           .option("all", {
             type: "boolean",
             default: false,
             describe: "every tenant, one bundle each, all from one snapshot",
-          })
-          .option("output", {
-            alias: "o",
-            type: "string",
-            requiresArg: true,
-            describe: "a file, a folder, an s3:// URL, or - for the standard output",
-            defaultDescription: "a dated file in BACKUP_DIR/tenants/SLUG",
-          })
-          .option("format", {
-            choices: ["jsonl", "json"] as const,
-            requiresArg: true,
-            describe: "JSON Lines, or one JSON document",
-            defaultDescription: "by the name after -o, else jsonl",
-          })
-          .option("compress", {
-            choices: ["zstd", "gzip", "none"] as const,
-            requiresArg: true,
-            describe: "how the bundle is compressed",
-            defaultDescription: "by the name after -o, else zstd; none for -o -",
           }),
       ),
     )
-      .option("overwrite", {
+      .option("redact", {
         type: "boolean",
         default: false,
-        describe: "replace a file that exists",
+        describe: "replace secrets such as password hashes, so that the bundle can be given away",
+      })
+      .option("anonymise", {
+        alias: "anonymize",
+        type: "boolean",
+        default: false,
+        describe: "also replace what names people and places",
       })
       .option("no-validate", {
         type: "boolean",
@@ -84,6 +63,7 @@ export const exportCommand = defineCommand<ExportArguments>({
     ["pgtenant export acme --select site=berlin", "a site with all that belongs to it"],
     ["pgtenant export --all -o bundles/", "every tenant, into a folder"],
     ["pgtenant export acme -o s3://backups/acme/", "a dated object in this bucket"],
+    ["pgtenant export acme --anonymise -o acme.jsonl.zst", "for a developer's own database"],
   ],
   exitCodes: [
     ExitCode.invalidInput,
@@ -177,70 +157,19 @@ async function exportAll(args: Arguments, context: Context): Promise<ExitCode> {
 }
 
 async function requestOf(args: Arguments, context: Context, what: string): Promise<ExportRequest> {
-  const { layersOfName } = await import("../bundle/file-name.ts");
-  const { config, output, signal, interruption } = context;
-  const destination = destinationOf(args, config.backup.directory);
-  const { isS3Url, parseS3Url } = await import("../storage/s3-url.ts");
-  const toS3 = destination.kind !== "stdout" && isS3Url(destination.path);
-  // Before there is anything to write, or a typing error would cost the work.
-  if (toS3) parseS3Url(destination.path);
-  const toStdout = destination.kind === "stdout";
-  if (toStdout) output.leaveStdoutToBundle();
-  interruption.meaning = toStdout
-    ? "what was written to the standard output is incomplete"
-    : `the ${toS3 ? "unfinished upload" : "partial file"} was removed${
-        args.all ? "; bundles that were complete are kept" : ""
-      }`;
-  const named =
-    destination.kind === "file"
-      ? layersOfName(destination.path)
-      : {
-          layout: undefined,
-          compression: toStdout ? ("none" as const) : undefined,
-          encryption: undefined,
-        };
-  const compression = args.compress ?? named.compression ?? "zstd";
-  const layout = args.format ?? named.layout ?? "jsonl";
-  // A name that promises encryption is as good as a flag.
-  const asked = args.encrypt ?? (named.encryption === "age" ? true : undefined);
-  const chosen = await encryptionOf({ ...args, encrypt: asked }, config, "bundle");
-  const { encryption } = chosen;
-  for (const warning of chosen.warnings) output.warn(warning);
-  if (destination.kind === "file" && named.layout !== undefined) {
-    if (
-      layout !== named.layout ||
-      compression !== named.compression ||
-      encryption.method !== named.encryption
-    ) {
-      output.warn(
-        `the name "${destination.path}" does not say what the file is: ${layout}, compressed with ${compression}${encryption.method === "none" ? "" : ", encrypted with age"}`,
-      );
-    }
-  }
+  const { config, signal } = context;
+  const form = await bundleOutputOf(args, context, args.all);
   return {
     connection: connectionOf(context, `export ${what}`),
     schema: schemaOptionsOf(context),
     selection: selectionOf(args),
-    destination,
+    ...form,
     server: config.backup,
-    layout,
-    compression,
-    encryption,
+    redact: args.redact || args.anonymise ? { personal: args.anonymise } : undefined,
     overwrite: args.overwrite,
     validate: !args.noValidate,
     maxRowBytes: parseRowSize(args.maxRowSize),
     progress: await context.progress("exporting"),
     signal,
   };
-}
-
-function destinationOf(args: Arguments, backupFolder: string): Destination {
-  const path = args.output;
-  if (path === undefined) {
-    return { kind: "folder", path: `${backupFolder.replace(/\/+$/, "")}/tenants`, perTenant: true };
-  }
-  if (path === "")
-    throw usage("-o names nothing", "Give a file, a folder, or - for the standard output.");
-  if (path === "-") return { kind: "stdout" };
-  return args.all ? { kind: "folder", path, perTenant: false } : { kind: "file", path };
 }

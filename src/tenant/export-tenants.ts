@@ -1,14 +1,10 @@
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import { sql } from "kysely";
 import type { TenantIdentity } from "../bundle/format.ts";
 import { AppError } from "../errors.ts";
 import { databaseError } from "../postgres/database-errors.ts";
 import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
-import { isS3Url, parseS3Url } from "../storage/s3-url.ts";
+import { bundlePath, type Destination } from "./bundle-path.ts";
 import {
-  type BundleForm,
-  defaultOutputName,
   type ExportOptions,
   type ExportResult,
   exportTenant,
@@ -18,24 +14,17 @@ import {
 import { findTenant, listIdentities } from "./find-tenant.ts";
 import type { Selection } from "./import-types.ts";
 import { type OpenSchema, openSchema, type SchemaOptions } from "./open-schema.ts";
+import { prepareRedaction, type RedactionChoice } from "./redaction.ts";
 import { type PartChooser, preparePart } from "./selection/export-part.ts";
 
-/**
- * Where a bundle goes; a dated name is made in a folder. A path may be an `s3://` URL, where a
- * folder is what ends with a slash or has no key at all.
- */
-export type Destination =
-  | { readonly kind: "stdout" }
-  | { readonly kind: "file"; readonly path: string }
-  /** With `perTenant`, in a folder of each tenant's own below it. */
-  | { readonly kind: "folder"; readonly path: string; readonly perTenant: boolean };
-
-export interface ExportRequest extends Omit<ExportOptions, "output"> {
+export interface ExportRequest extends Omit<ExportOptions, "output" | "redaction"> {
   readonly connection: ConnectionOptions;
   readonly schema: SchemaOptions;
   readonly destination: Destination;
   /** What is exported of each tenant; all of it by default. */
   readonly selection?: Selection | undefined;
+  /** Replaces secrets, perhaps names too. */
+  readonly redact?: RedactionChoice | undefined;
 }
 
 /** Exports the tenant with this key or name from a snapshot of its own. */
@@ -45,12 +34,28 @@ export function exportNamedTenant(request: ExportRequest, wanted: string): Promi
     const work = async (snapshot: Snapshot, part: PartChooser | undefined) => {
       // Within the snapshot, or the tenant could be gone from it.
       const tenant = await findTenant(session, schema, wanted);
-      const output = await outputFor(request, tenant, snapshot, new Set());
-      const options = { ...request, output };
-      return await exportTenant(session, schema, snapshot, tenant, options, part);
+      return await exportInto(request, session, schema, snapshot, tenant, new Set(), part);
     };
     return await withSnapshot(session, schema, work, request.selection);
   });
+}
+
+async function exportInto(
+  request: ExportRequest,
+  session: Session,
+  schema: OpenSchema,
+  snapshot: Snapshot,
+  tenant: TenantIdentity,
+  taken: Set<string>,
+  part: PartChooser | undefined,
+): Promise<ExportResult> {
+  const { redact, destination } = request;
+  const redaction =
+    redact === undefined ? undefined : await prepareRedaction(session, schema, tenant, redact);
+  const named = redaction?.tenant ?? tenant;
+  const output = await bundlePath(destination, request, named, snapshot.createdAt, taken);
+  const options = { ...request, output, redaction };
+  return await exportTenant(session, schema, snapshot, tenant, options, part);
 }
 
 export interface FailedExport {
@@ -129,8 +134,7 @@ async function attempt(
   taken: Set<string>,
 ): Promise<ExportResult | FailedExport> {
   try {
-    const output = await outputFor(request, tenant, snapshot, taken);
-    return await exportTenant(session, schema, snapshot, tenant, { ...request, output }, part);
+    return await exportInto(request, session, schema, snapshot, tenant, taken, part);
   } catch (thrown) {
     const error = databaseError(thrown);
     if (request.signal.aborted || !(error instanceof AppError)) throw error;
@@ -163,49 +167,4 @@ async function withReader(
     await reader.client.query("SET LOCAL search_path = pg_catalog; SET LOCAL work_mem = '64MB'");
     await use(reader, part);
   });
-}
-
-async function outputFor(
-  request: ExportRequest,
-  tenant: TenantIdentity,
-  snapshot: Snapshot,
-  taken: Set<string>,
-): Promise<string> {
-  const { destination } = request;
-  if (destination.kind === "stdout") return "-";
-  const inFolder =
-    destination.kind === "folder" ||
-    destination.path.endsWith("/") ||
-    (await isFolder(destination.path));
-  if (!inFolder) return destination.path;
-  const perTenant = destination.kind === "folder" && destination.perTenant;
-  // Two tenants whose names differ only in characters that no file name may hold.
-  for (const named of [tenant, { ...tenant, slug: `${tenant.slug}_${tenant.id}` }]) {
-    const path = datedPath(destination.path, perTenant, named, snapshot, request);
-    if (taken.has(path.toLowerCase())) continue;
-    taken.add(path.toLowerCase());
-    return path;
-  }
-  throw new Error("two tenants have the same key");
-}
-
-function datedPath(
-  folder: string,
-  perTenant: boolean,
-  tenant: TenantIdentity,
-  snapshot: Snapshot,
-  form: BundleForm,
-): string {
-  const name = defaultOutputName(tenant, snapshot.createdAt, form);
-  const path = perTenant ? join(name.folder, name.file) : name.file;
-  // The slashes after "s3:" are no folders.
-  return isS3Url(folder) ? `${folder.replace(/\/$/, "")}/${path}` : join(folder, path);
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  if (isS3Url(path)) return parseS3Url(path).key === "";
-  return await stat(path).then(
-    (info) => info.isDirectory(),
-    () => false,
-  );
 }

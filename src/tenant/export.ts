@@ -1,6 +1,6 @@
 import { type RawBuilder, sql } from "kysely";
 import { encode } from "../bundle/encode.ts";
-import { type Encryption, encryptionSuffix } from "../bundle/encryption.ts";
+import type { Encryption } from "../bundle/encryption.ts";
 import type {
   BundleHeader,
   BundleTable,
@@ -8,9 +8,8 @@ import type {
   TableEnd,
   TenantIdentity,
 } from "../bundle/format.ts";
-import { type Compression, compressionSuffix } from "../bundle/layers.ts";
 import { bundleColumns, rowSchemaOf } from "../bundle/row-schema.ts";
-import { type BundleLayout, type BundleSection, writeBundle } from "../bundle/writer.ts";
+import { type BundleSection, writeBundle } from "../bundle/writer.ts";
 import { type Column, type ForeignKey, storedColumns, type Table } from "../catalog/catalog.ts";
 import { ownedBy, relation } from "../catalog/ownership.ts";
 import { copyJsonLines } from "../postgres/copy.ts";
@@ -22,8 +21,10 @@ import { writeOutput } from "../storage/output.ts";
 import type { S3Server } from "../storage/s3-url.ts";
 import { toolVersion } from "../version.ts";
 import { refuseForeignReferences } from "./boundary.ts";
+import type { BundleForm } from "./bundle-path.ts";
 import type { Selection } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
+import type { Redaction } from "./redaction.ts";
 import {
   choosePart,
   type PartChooser,
@@ -31,13 +32,6 @@ import {
   type RowChoice,
 } from "./selection/export-part.ts";
 import { headerSelection } from "./selection/items.ts";
-
-/** What a bundle's name tells of it. */
-export interface BundleForm {
-  readonly layout: BundleLayout;
-  readonly compression: Compression;
-  readonly encryption: Encryption;
-}
 
 export interface ExportOptions extends BundleForm {
   /** A path, `s3://bucket/key`, or `-` for the standard output. */
@@ -47,6 +41,8 @@ export interface ExportOptions extends BundleForm {
   readonly overwrite: boolean;
   readonly validate: boolean;
   readonly maxRowBytes: number;
+  /** What stands for secrets and names; made by `prepareRedaction` in the same transaction. */
+  readonly redaction?: Redaction | undefined;
   readonly progress: ProgressListener;
   readonly signal: AbortSignal;
 }
@@ -64,7 +60,17 @@ export interface ExportResult {
   readonly leftOut: readonly LeftOut[];
   readonly warnings: readonly string[];
   readonly validated: boolean;
+  readonly redacted?: RedactedExport;
   readonly seconds: number;
+}
+
+export interface RedactedExport {
+  readonly secrets: true;
+  readonly personal: boolean;
+  /** The columns whose values were replaced, as `schema.table.column`. */
+  readonly columns: readonly string[];
+  /** The tenant as the bundle names it. */
+  readonly tenant: TenantIdentity;
 }
 
 export interface Snapshot {
@@ -116,16 +122,17 @@ export async function exportTenant(
 ): Promise<ExportResult> {
   const started = performance.now();
   await refuseForeignReferences(session, schema, tenant);
-  const described = describeBundle(session, schema, snapshot, tenant);
+  const { redaction } = options;
+  const described = describeBundle(session, schema, snapshot, redaction?.tenant ?? tenant);
   const { warnings } = described;
   const selection = part === undefined ? null : headerSelection(part.selection.given);
-  const header = { ...described.header, selection };
+  const header = redactedHeader({ ...described.header, selection }, redaction);
   const choice = part && (await choosePart(session, schema, tenant, part));
   if (options.progress.wantsTotal) {
     options.progress.start(await countRows(session, schema, tenant, choice));
   }
   const ends: TableEnd[] = [];
-  const bytes = writeBundle(header, sections(session, schema, tenant, choice), {
+  const bytes = writeBundle(header, sections(session, schema, tenant, { choice, redaction }), {
     layout: options.layout,
     validate: options.validate,
     maxRowBytes: options.maxRowBytes,
@@ -144,23 +151,19 @@ export async function exportTenant(
     tables: ends,
     selection,
     leftOut: header.leftOut,
-    warnings: [...schema.warnings, ...warnings],
+    warnings: [...schema.warnings, ...warnings, ...(redaction?.warnings ?? [])],
     validated: options.validate,
+    ...(redaction === undefined || header.redacted === undefined
+      ? {}
+      : {
+          redacted: {
+            secrets: true,
+            personal: redaction.personal,
+            columns: redaction.columns,
+            tenant: redaction.tenant,
+          },
+        }),
     seconds: (performance.now() - started) / 1000,
-  };
-}
-
-/** `tenant_acme_20240101_120000.jsonl.zst[.age]`, in the tenant's folder below the backup folder. */
-export function defaultOutputName(
-  tenant: TenantIdentity,
-  createdAt: string,
-  { layout, compression, encryption }: BundleForm,
-): { readonly folder: string; readonly file: string } {
-  const slug = (tenant.slug ?? tenant.id).replace(/[^A-Za-z0-9._-]/g, "_").replace(/^\.+/, "_");
-  const time = createdAt.slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "_");
-  return {
-    folder: slug,
-    file: `tenant_${slug}_${time}.${layout}${compressionSuffix[compression]}${encryptionSuffix[encryption.method]}`,
   };
 }
 
@@ -210,6 +213,12 @@ function describeBundle(
   return { header, warnings };
 }
 
+function redactedHeader(header: BundleHeader, redaction: Redaction | undefined): BundleHeader {
+  if (redaction === undefined) return header;
+  const { personal, columns } = redaction;
+  return { ...header, redacted: { secrets: true, personal, columns } };
+}
+
 function leftOut(schema: OpenSchema): readonly LeftOut[] {
   const generated = schema.tables.flatMap((table) =>
     table.columns
@@ -234,31 +243,46 @@ async function* sections(
   session: Session,
   schema: OpenSchema,
   tenant: TenantIdentity,
-  choice: RowChoice | undefined,
+  {
+    choice,
+    redaction,
+  }: Pick<RowOptions, "choice"> & { readonly redaction?: Redaction | undefined },
 ): AsyncGenerator<BundleSection> {
   for (const table of schema.tables) {
-    const copy = copyJsonLines(session, rowsAsJson(schema, table, tenant.id, choice));
+    const replaced = redaction?.of(table.name);
+    const rows = rowsAsJson(schema, table, tenant.id, { choice, replaced });
+    const copy = copyJsonLines(session, rows);
     yield { table: table.name, rows: copy.stream, expectedRows: copy.rowCount };
   }
 }
 
-/** The tenant's rows of one table, each as the JSON that the format prescribes, in key order. */
+/** What is exported of a table's rows, if it is not all as it is. */
+export interface RowOptions {
+  readonly choice?: RowChoice | undefined;
+  /** By column: what stands in its place. */
+  readonly replaced?: ReadonlyMap<string, RawBuilder<unknown>> | undefined;
+}
+
+/**
+ * The tenant's rows of one table, each as the JSON that the format prescribes, in key order.
+ *
+ * @param replaced by column: what stands for it
+ */
 export function rowsAsJson(
   schema: OpenSchema,
   table: Table,
   tenantKey: string,
-  choice?: RowChoice,
+  { choice, replaced }: RowOptions = {},
 ): RawBuilder<unknown> {
   const columns = storedColumns(table);
   const byName = new Map(columns.map((column) => [column.name, column]));
+  const valueIn = (name: string) => replaced?.get(name) ?? sql.id("l", name);
   const order = keyOf(table).map((name) =>
-    byName.get(name)?.collatable === true
-      ? sql`${sql.id("l", name)} COLLATE "C"`
-      : sql.id("l", name),
+    byName.get(name)?.collatable === true ? sql`(${valueIn(name)}) COLLATE "C"` : valueIn(name),
   );
   return sql`
     SELECT row_to_json(t) FROM (
-      SELECT ${sql.join(columns.map(encoded))}
+      SELECT ${sql.join(columns.map((column) => encoded(column, valueIn(column.name))))}
         FROM ${relation(table)} AS l
        WHERE ${conjunction([
          ownedBy(schema.catalog, schema.root, schema.ownership, table, "l", tenantKey),
@@ -267,10 +291,14 @@ export function rowsAsJson(
        ORDER BY ${sql.join(order)}) AS t`;
 }
 
-/** A column of the row `l` as it travels. */
-export function encoded(column: Column): RawBuilder<unknown> {
-  const value = sql.id("l", column.name);
-  return column.encoding.as === "value" ? value : sql`${value}::text AS ${sql.id(column.name)}`;
+/** A column of the row `l` as it travels, or what travels in its place. */
+export function encoded(
+  column: Column,
+  value: RawBuilder<unknown> = sql.id("l", column.name),
+): RawBuilder<unknown> {
+  return column.encoding.as === "value"
+    ? sql`${value} AS ${sql.id(column.name)}`
+    : sql`(${value})::text AS ${sql.id(column.name)}`;
 }
 
 export async function countRows(

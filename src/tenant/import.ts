@@ -11,6 +11,7 @@ import { isDestructive, isEmpty, makePlan, rowsToWrite, type WorkingPlan } from 
 import { refuseOtherPlan } from "./plan-hash.ts";
 import { countWrites, readBack, refuseUnplannedWrites } from "./proof-of-writes.ts";
 import { ReceiptFile } from "./receipt-file.ts";
+import { refuseRedacted } from "./redaction.ts";
 import { moveSequences } from "./sequences.ts";
 import { openBundle, type StagedBundle, stageBundle } from "./staging.ts";
 import { withTenantLock } from "./tenant-lock.ts";
@@ -35,6 +36,7 @@ export async function importBundle(
   const { header, parts, opener } = await openBundle(source, options);
   requireProfile(schema, header, options.name);
   refuseReceipt(header, options.name);
+  refuseRedacted(header, options.name, options.acceptRedacted);
   const run = async () => {
     await session.client.query("SET temp_buffers = '64MB'").catch(() => undefined);
     await session.client.query("SET work_mem = '64MB'");

@@ -10,6 +10,7 @@ import type { ImportOptions, ImportPlan, PlanNote, TablePlan } from "./import-ty
 import { isInserted } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { hashPlan } from "./plan-hash.ts";
+import { redactionWarnings } from "./redaction.ts";
 import { countKept } from "./rows-out.ts";
 import { selectPart } from "./selection/import-part.ts";
 import { planSequences } from "./sequences.ts";
@@ -78,7 +79,11 @@ export async function makePlan(
       sequences: await planSequences(session, bundle),
       notes,
       leftOut: bundle.leftOut,
-      warnings: [...schema.warnings, ...triggerWarnings(firing, disableTriggers)],
+      warnings: [
+        ...schema.warnings,
+        ...redactionWarnings(bundle.header),
+        ...triggerWarnings(firing, disableTriggers),
+      ],
     },
     bundle,
     deletesFirst: found.deletesFirst,

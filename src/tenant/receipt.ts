@@ -194,7 +194,7 @@ function oldRows({ table, key, match, extra }: StagedTable): RawBuilder<unknown>
       : sql.id("l", name),
   );
   return sql`SELECT row_to_json(t) FROM (
-    SELECT ${sql.join(storedColumns(table).map(encoded))}
+    SELECT ${sql.join(storedColumns(table).map((column) => encoded(column)))}
       FROM (SELECT ${columnList(key)} FROM ${match} WHERE "pgtenant$action" IN ('update', 'relink')
              UNION ALL SELECT ${columnList(key)} FROM ${extra}) AS w
       JOIN ${relation(table)} AS l ON ${columnsEqual("l", key, "w")}

@@ -16,6 +16,7 @@ import {
 import { findTenant } from "../../src/tenant/find-tenant.ts";
 import type { Selection } from "../../src/tenant/import-types.ts";
 import { type OpenSchema, openSchema, type SchemaOptions } from "../../src/tenant/open-schema.ts";
+import { prepareRedaction, type RedactionChoice } from "../../src/tenant/redaction.ts";
 import type { PartChooser } from "../../src/tenant/selection/export-part.ts";
 
 /** Connects to a test database and classifies its tables, as every command begins. */
@@ -63,8 +64,11 @@ export interface ExportedBundle {
 
 export type ExportChoice = Partial<
   Pick<ExportOptions, "layout" | "compression" | "encryption" | "validate" | "maxRowBytes">
-> &
-  Partial<SchemaOptions> & { readonly selection?: Selection };
+> & {
+  readonly selection?: Selection;
+  /** Replaces secrets, and with `personal` names. */
+  readonly redact?: RedactionChoice;
+} & Partial<SchemaOptions>;
 
 /** One tenant's bundle, which went through a file as with `export -o`. */
 export async function exportBundle(
@@ -77,26 +81,27 @@ export async function exportBundle(
   try {
     const result = await withExportSnapshot(
       databaseUrl,
-      async (session, schema, snapshot, part) =>
-        exportTenant(
-          session,
-          schema,
-          snapshot,
-          await findTenant(session, schema, tenant),
-          {
-            output,
-            layout: "jsonl",
-            compression: "none",
-            encryption: { method: "none" },
-            overwrite: false,
-            validate: true,
-            maxRowBytes: defaultMaxRowBytes,
-            progress: noProgress,
-            signal: new AbortController().signal,
-            ...choice,
-          },
-          part,
-        ),
+      async (session, schema, snapshot, part) => {
+        const found = await findTenant(session, schema, tenant);
+        const redaction =
+          choice.redact === undefined
+            ? undefined
+            : await prepareRedaction(session, schema, found, choice.redact);
+        const options: ExportOptions = {
+          output,
+          layout: "jsonl",
+          compression: "none",
+          encryption: { method: "none" },
+          overwrite: false,
+          validate: true,
+          maxRowBytes: defaultMaxRowBytes,
+          progress: noProgress,
+          signal: new AbortController().signal,
+          redaction,
+          ...choice,
+        };
+        return await exportTenant(session, schema, snapshot, found, options, part);
+      },
       choice,
     );
     return { bytes: await readFile(output), result };

@@ -14,14 +14,27 @@ export function exportText(result: ExportResult): string {
     ...(result.selection === null
       ? []
       : [`  only a part of it: ${selectionText(result.selection)}`]),
+    ...redactedLines(result),
     ...leftOutLines(result.leftOut, "  "),
   ];
   return lines.join("\n");
 }
 
+function redactedLines({ redacted }: ExportResult): readonly string[] {
+  if (redacted === undefined) return [];
+  const { columns, tenant } = redacted;
+  return [
+    `  replaced: the values of ${counted(columns.length, "column")} (${columns.join(", ")})`,
+    ...(redacted.personal ? [`  the bundle calls the tenant "${tenant.slug ?? tenant.id}"`] : []),
+  ];
+}
+
 export function nextAfterExport(result: ExportResult): string {
   if (result.output === "-") return "";
   const file = shellWord(result.output);
+  if (result.redacted !== undefined) {
+    return `\nto put it into another database: pgtenant import ${file} --accept-redacted --dry-run`;
+  }
   return [
     "",
     `to check it:         pgtenant verify ${file}`,

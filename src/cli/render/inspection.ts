@@ -1,3 +1,4 @@
+import type { RedactedValues } from "../../bundle/format.ts";
 import type { InspectedBundle } from "../../bundle/inspect.ts";
 import { leftOutLines } from "./left-out.ts";
 import { selectionText } from "./selection.ts";
@@ -34,6 +35,9 @@ export function inspectionText(found: InspectedBundle): string {
             `the ${header.receipt.of} of ${header.receipt.source}, mode ${header.receipt.mode}; pgtenant undo takes it back`,
           ] as const,
         ]),
+    ...(header.redacted === undefined
+      ? []
+      : [["redacted", redactedText(header.redacted)] as const]),
     [
       "size",
       `${counted(found.rows, "row")}, ${size(found.bytes)} of JSON, ${size(found.storedBytes)} as stored`,
@@ -52,6 +56,13 @@ export function inspectionText(found: InspectedBundle): string {
     "",
     "every byte of it is as it was written; pgtenant verify also checks the rows",
   ].join("\n");
+}
+
+/** What was replaced in a bundle. */
+export function redactedText({ personal, columns }: RedactedValues): string {
+  return `secrets${personal ? ", and what names people and places," : ""} were replaced${
+    columns === undefined ? "" : `: ${columns.join(", ")}`
+  }`;
 }
 
 function migrationsText(migrations: readonly string[]): string {

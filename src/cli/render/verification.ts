@@ -1,4 +1,5 @@
 import type { VerifiedBundle } from "../../bundle/verify.ts";
+import { redactedText } from "./inspection.ts";
 import { count, counted, duration, rate } from "./units.ts";
 
 export function verificationText(found: VerifiedBundle, name: string, seconds: number): string {
@@ -6,6 +7,9 @@ export function verificationText(found: VerifiedBundle, name: string, seconds: n
   return [
     `${name} is whole and valid: tenant "${tenant.slug ?? tenant.id}" as of ${found.header.createdAt}`,
     `  ${counted(found.rows, "row")} of ${counted(found.tables.length, "table")}; hashes, counts, schemas, keys and references hold`,
+    ...(found.header.redacted === undefined
+      ? []
+      : [`  redacted: ${redactedText(found.header.redacted)}`]),
     ...found.chains.map(
       (chain) =>
         `  chain of ${chain.table}: ${counted(chain.holding, "link")} hold, ${count(chain.leadingOutside)} lead to rows outside the bundle${chain.unhashed > 0 ? `, ${counted(chain.unhashed, "row")} without a hash` : ""}`,
@@ -25,12 +29,13 @@ export function findingLines(found: VerifiedBundle): readonly string[] {
 }
 
 export function verificationDocument(found: VerifiedBundle) {
-  const { tenant, createdAt, format } = found.header;
+  const { tenant, createdAt, format, redacted } = found.header;
   return {
     valid: found.found === 0,
     format,
     tenant,
     createdAt,
+    ...(redacted === undefined ? {} : { redacted }),
     rows: found.rows,
     tables: found.tables,
     chains: found.chains,

@@ -12,6 +12,7 @@ import {
   hideDashes,
   type Surroundings,
 } from "./command.ts";
+import { convertCommand } from "./convert.ts";
 import { demoCommand } from "./demo.ts";
 import { diffCommand } from "./diff.ts";
 import { doctorCommand } from "./doctor.ts";
@@ -38,6 +39,7 @@ const commands: readonly Command[] = [
   diffCommand,
   importCommand,
   undoCommand,
+  convertCommand,
   backupCommand,
   restoreCommand,
   listCommand,

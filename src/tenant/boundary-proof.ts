@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { ForeignKey } from "../catalog/catalog.ts";
 import { hasOwner, leadsToRootKey, ownedBy, relation } from "../catalog/ownership.ts";
+import { AppError, ExitCode } from "../errors.ts";
 import { allPresent, columnsEqual, conjunction, disjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { isOwned, referencesOf } from "../profile/classify.ts";
@@ -41,8 +42,11 @@ export async function proveBoundary(
 }
 
 /**
- * Proves that the bundle holds its tenant's row, and no other tenant's. It comes before anything
- * else, since until then the header's tenant may be any text.
+ * Proves that the bundle holds its tenant's row, and no other tenant's; where its header says that
+ * it is a part without that row, that the tenant is live. It comes before anything else, since
+ * until then the header's tenant may be any text.
+ *
+ * @throws {AppError} exit 4 for a part of a tenant that is not live
  */
 export async function proveRoot(
   session: Session,
@@ -64,6 +68,10 @@ export async function proveRoot(
       reason: "is another tenant than the one that the bundle's header names",
     }));
   }
+  if (isPart(bundle, schema.root.table)) {
+    await requireLiveTenant(session, schema, bundle);
+    return [];
+  }
   return [
     {
       kind: "boundary",
@@ -72,6 +80,36 @@ export async function proveRoot(
       reason: "is missing from the bundle, which names it as its tenant",
     },
   ];
+}
+
+/** A selection, or a bundle that was not made of a database, may come without the tenant's row. */
+function isPart({ header }: StagedBundle, rootTable: string): boolean {
+  return (
+    header.selection !== null ||
+    header.leftOut.some((entry) => "table" in entry && entry.table === rootTable)
+  );
+}
+
+async function requireLiveTenant(
+  session: Session,
+  schema: OpenSchema,
+  { tenant }: StagedBundle,
+): Promise<void> {
+  const table = schema.catalog.tables.get(schema.root.table);
+  if (table === undefined) throw new Error("the root table is gone from the catalog");
+  const { rows } = await sql<{ found: boolean }>`
+    SELECT EXISTS (SELECT FROM ${relation(table)} AS l
+      WHERE ${sql.id("l", schema.root.key)}::text = ${tenant.id}) AS found`.execute(session.db);
+  if (rows[0]?.found === true) return;
+  throw new AppError(
+    "no-live-tenant",
+    ExitCode.refused,
+    `the bundle is a part of tenant "${tenant.slug ?? tenant.id}" without its row in "${schema.root.table}", and no such tenant is live; nothing was written`,
+    {
+      hint: `Import a whole bundle of the tenant first. A state document can be converted again with --slug and --name, which give it that row.`,
+      data: { tenant },
+    },
+  );
 }
 
 async function foreignRows(session: Session, staged: StagedTable): Promise<readonly Conflict[]> {

@@ -109,6 +109,9 @@ export async function stageBundle(
         stagings.set(part.table.name, staging);
       } else if (part.kind === "rows") {
         const staging = stagings.get(part.table.name);
+        if (staging?.match.target !== undefined && part.firstRow === 1) {
+          staging.filterBy(filters.choosesNone(staging.table) ?? "not yet");
+        }
         if (staging?.isLong(part.firstRow) === true) {
           staging.filterBy(await filters.filterFor(staging.table, done));
         }
@@ -178,7 +181,9 @@ const lineFeed = 0x0a;
 const comma = 0x2c;
 
 /** So many rows of a table are staged before it is asked which of them may be chosen. */
-const shortTable = 5000;
+const shortTable = 2000;
+
+const heldBytes = 256 * 1024;
 
 /** The lines become the elements of one JSON array, which the server expands. */
 export function linesAsArray(bytes: Buffer): Buffer {
@@ -204,6 +209,10 @@ class Staging {
   #rows = 0;
   #staged = 0;
   #filter: LeafFilter | "not yet" | undefined = "not yet";
+  /** Lines that a filter has let through, and the numbers of their rows. */
+  #held: Buffer[] = [];
+  #heldBytes = 0;
+  #heldRows: number[] = [];
   #oldTypes: OldTypes = new Map();
 
   constructor(session: Session, match: TargetMatch, index: number, maxRowBytes: number) {
@@ -244,7 +253,7 @@ class Staging {
     return this.match.target !== undefined && this.#filter === "not yet" && nextRow > shortTable;
   }
 
-  filterBy(filter: LeafFilter | undefined): void {
+  filterBy(filter: LeafFilter | "not yet" | undefined): void {
     this.#filter = filter;
   }
 
@@ -287,8 +296,41 @@ class Staging {
 
   async add(bytes: Buffer, firstRow: number, count: number): Promise<void> {
     this.#rows += count;
-    const lines = this.#maybeChosen({ bytes, count, numberOf: (index) => firstRow + index });
-    if (lines.count === 0) return;
+    if (this.#filter === "not yet" || this.#filter === undefined) {
+      await this.#stage({ bytes, count, numberOf: (index) => firstRow + index });
+    } else if (this.#filter.keeps !== undefined) {
+      this.#hold(bytes, firstRow, this.#filter.keeps);
+      if (this.#heldBytes >= heldBytes) await this.#stageHeld();
+    }
+  }
+
+  /** Few lines of each batch are held, and a statement for each would take longer than its rows. */
+  #hold(bytes: Buffer, firstRow: number, keeps: (row: Row) => boolean): void {
+    const kept: Buffer[] = [];
+    for (const [index, line] of splitLines(bytes).entries()) {
+      const row = parsedRow(line);
+      // What is no row is for the validator to say.
+      if (row !== undefined && !keeps(row)) continue;
+      kept.push(line);
+      this.#heldRows.push(firstRow + index);
+    }
+    const copy = Buffer.concat(kept);
+    this.#held.push(copy);
+    this.#heldBytes += copy.length;
+  }
+
+  async #stageHeld(): Promise<void> {
+    const numbers = this.#heldRows;
+    const bytes = Buffer.concat(this.#held);
+    this.#held = [];
+    this.#heldRows = [];
+    this.#heldBytes = 0;
+    if (numbers.length === 0) return;
+    const numberOf = (index: number) => numbers[index] ?? 0;
+    await this.#stage({ bytes, count: numbers.length, numberOf });
+  }
+
+  async #stage(lines: Lines): Promise<void> {
     this.#validate(lines);
     this.#staged += lines.count;
     await this.#pending;
@@ -297,24 +339,6 @@ class Staging {
     // It is awaited with the next batch; until then a failure must not count as unhandled.
     pending.catch(() => undefined);
     this.#pending = pending;
-  }
-
-  /** The lines that have to be staged. */
-  #maybeChosen(lines: Lines): Lines {
-    if (this.#filter === "not yet" || this.#filter === undefined) return lines;
-    const { keeps } = this.#filter;
-    if (keeps === undefined) return { ...lines, count: 0 };
-    const kept: Buffer[] = [];
-    const numbers: number[] = [];
-    for (const [index, line] of splitLines(lines.bytes).entries()) {
-      const row = parsedRow(line);
-      // What is no row is for the validator to say.
-      if (row !== undefined && !keeps(row)) continue;
-      kept.push(line);
-      numbers.push(lines.numberOf(index));
-    }
-    const numberOf = (index: number) => numbers[index] ?? 0;
-    return { bytes: Buffer.concat(kept), count: numbers.length, numberOf };
   }
 
   #validate({ bytes, count, numberOf }: Lines): void {
@@ -335,7 +359,9 @@ class Staging {
     }
   }
 
+  /** Waits until everything is staged that was added. */
   async settle(): Promise<void> {
+    await this.#stageHeld();
     await this.#pending;
   }
 

@@ -1,44 +1,30 @@
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
-import { once } from "node:events";
-import { cp, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { execFile } from "node:child_process";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { after, before, suite, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { type CompiledProgram, compileProgram } from "../harness/compiled-program.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);
 const limitMb = 200;
 const sizes = [10_000, 300_000];
 
 suite("the compiled program", () => {
-  let folder: string;
-  let main: string;
+  let program: CompiledProgram;
   let database: TestDatabase;
 
   before(async () => {
-    folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
-    // As in the package: dist beside schemas and package.json.
-    const tsc = join(root, "node_modules/.bin/tsc");
-    await run(tsc, ["-p", "tsconfig.build.json", "--outDir", join(folder, "dist")], { cwd: root });
-    for (const name of ["package.json", "schemas"]) {
-      await cp(join(root, name), join(folder, name), { recursive: true });
-    }
-    await symlink(join(root, "node_modules"), join(folder, "node_modules"));
-    main = join(folder, "dist/main.js");
+    program = await compileProgram();
     database = await createDatabase("memory", "n-kudo", { settings: { "seed.big": "off" } });
   });
   after(async () => {
     await database.drop();
-    await rm(folder, { recursive: true });
+    await program.remove();
   });
 
   test(`needs at most ${limitMb} MB, whatever the size of the tenant`, async (context) => {
-    const bundle = join(folder, "acme.jsonl.zst");
+    const bundle = join(program.folder, "acme.jsonl.zst");
     const peaks = new Map<string, number[]>();
     let rows = 0;
     for (const size of sizes) {
@@ -50,7 +36,10 @@ suite("the compiled program", () => {
         ["import", bundle, "--dry-run"],
       ]) {
         const [command = ""] = args;
-        peaks.set(command, [...(peaks.get(command) ?? []), await peakOf(args)]);
+        peaks.set(command, [
+          ...(peaks.get(command) ?? []),
+          (await program.measure(database.url, args)).peakMb,
+        ]);
       }
     }
     for (const [command, [small = 0, large = 0]] of peaks) {
@@ -63,7 +52,7 @@ suite("the compiled program", () => {
   });
 
   test("answers --version in less than 150 ms", async (context) => {
-    const ours = await median([main, "--version"]);
+    const ours = await median([program.main, "--version"]);
     const bare = await median(["-e", "0"]);
     context.diagnostic(`median ${ours} ms; an empty program of Node takes ${bare} ms`);
     // A busy machine slows an empty program down as well: it takes 60 ms otherwise.
@@ -78,25 +67,6 @@ suite("the compiled program", () => {
       times.push(Math.round(performance.now() - started));
     }
     return times.sort((a, b) => a - b)[3] ?? Number.NaN;
-  }
-
-  /** Runs a command that must succeed, and gives its peak of resident memory in megabytes. */
-  async function peakOf(args: readonly string[]): Promise<number> {
-    const { PATH = "" } = process.env;
-    const child = spawn(process.execPath, [main, ...args], {
-      env: { PATH, DATABASE_URL: database.url },
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    // The kernel keeps the peak, so that looking now and then misses only the last moment.
-    let peak = 0;
-    const timer = setInterval(async () => {
-      const status = await readFile(`/proc/${child.pid}/status`, "utf8").catch(() => "");
-      peak = Math.max(peak, Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0));
-    }, 20);
-    const [stderr] = await Promise.all([text(child.stderr), once(child, "close")]);
-    clearInterval(timer);
-    assert.equal(child.exitCode, 0, stderr);
-    return Math.round((peak * 1024) / 1e6);
   }
 });
 

@@ -25,18 +25,21 @@ export interface KeyTables {
 /**
  * Makes them anew, empty. They belong to the session; `prefix` keeps several sets apart.
  *
+ * @param only the tables to make them for; all of the tenant's by default
  * @throws {AppError} exit 7 on a standby, which has no temporary tables
  */
 export async function createKeyTables(
   session: Session,
   schema: TenantSchema,
   prefix: string,
+  only?: ReadonlySet<string>,
 ): Promise<KeyTables> {
   await refuseStandby(session);
   const indexes = new Map(schema.tables.map(({ name }, index) => [name, index]));
   const of = (table: string) =>
     sql`pg_temp.${sql.id(`pgtenant_${prefix}${indexes.get(table) ?? "none"}`)}`;
   for (const table of schema.tables) {
+    if (only !== undefined && !only.has(table.name)) continue;
     await sql`DROP TABLE IF EXISTS ${of(table.name)}`.execute(session.db);
     await sql`CREATE TEMPORARY TABLE ${of(table.name)} (
       ${sql.join(keyColumns(table))},

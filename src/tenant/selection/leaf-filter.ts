@@ -63,8 +63,18 @@ export class LeafFilters {
     this.#selection = selection && parseSelection(schema, selection);
   }
 
+  /** Whether no row at all of a table can be chosen. */
+  choosesNone(table: Table): LeafFilter | undefined {
+    const selection = this.#selection;
+    if (selection === undefined || !isLeaf(this.#schema, table.name)) return undefined;
+    if (namesAll(selection.exclude, table)) return { keeps: undefined, filtered: undefined };
+    if (selection.everything || names(selection.select, table)) return undefined;
+    if (belongingKeys(this.#schema, table.name).length > 0) return undefined;
+    return { keeps: undefined, filtered: { table: table.name, parents: [], live: undefined } };
+  }
+
   /**
-   * The filter for a table whose section has begun.
+   * The filter for a table whose section has begun, if there are enough rows of it to look for one.
    *
    * @param done what is staged of the tables whose sections have ended
    */
@@ -74,7 +84,6 @@ export class LeafFilters {
   ): Promise<LeafFilter | undefined> {
     const selection = this.#selection;
     if (selection === undefined || !isLeaf(this.#schema, table.name)) return undefined;
-    if (namesAll(selection.exclude, table)) return { keeps: undefined, filtered: undefined };
     const sinceThen = this.#sinceThen(selection, table);
     const byParents = await this.#byParents(selection, table, done);
     if (byParents === undefined) {
@@ -104,28 +113,23 @@ export class LeafFilters {
     table: Table,
     done: ReadonlyMap<string, StagedPart>,
   ): Promise<LeafFilter | undefined> {
-    if (selection.everything || namesAll(selection.select, table)) return undefined;
-    const named = [...selection.select, ...selection.exclude];
-    if (named.some((item) => item.kind === "rows" && item.table.name === table.name)) {
+    if (selection.everything || names([...selection.select, ...selection.exclude], table)) {
       return undefined;
     }
     const ancestors = belongingAncestors(this.#schema, table.name);
     const toCome = this.#header.tables.filter(({ name }) => !done.has(name));
     if (toCome.some(({ name }) => ancestors.has(name))) return undefined;
     const keys = belongingKeys(this.#schema, table.name);
-    if (keys.length === 0) {
-      return { keeps: undefined, filtered: { table: table.name, parents: [], live: undefined } };
-    }
     const own = keyOf(table);
     if (![...keys.flatMap((key) => key.columns), ...own].every((c) => this.#hasPlainKey(table, c)))
       return undefined;
 
     const name = `leaf${this.#schema.tables.indexOf(table)}_`;
-    const keyTables = await createKeyTables(this.#session, this.#schema, name);
+    const only = new Set([...ancestors, table.name]);
+    const keyTables = await createKeyTables(this.#session, this.#schema, name, only);
     const staged = stagedSide(done.values());
     const tenant = this.#header.tenant.id;
     const sides = this.#clone ? [staged] : [staged, liveSide(this.#schema, tenant)];
-    const only = new Set([...ancestors, table.name]);
     const chosen = await chooseRows(this.#session, this.#schema, keyTables, sides, selection, only);
     const parents: { key: ForeignKey; known: ReadonlySet<string> }[] = [];
     for (const key of keys) {
@@ -164,6 +168,13 @@ export class LeafFilters {
 }
 
 const plainKeys: ReadonlySet<string> = new Set(["uuid", "smallint", "integer", "bigint"]);
+
+/** An item means the table as a whole, or rows of it. */
+function names(items: ParsedSelection["select"], table: Table): boolean {
+  return items.some((item) =>
+    item.kind === "rows" ? item.table.name === table.name : item.tables.includes(table),
+  );
+}
 
 function namesAll(items: ParsedSelection["select"], table: Table): boolean {
   return items.some((item) => item.kind === "tables" && item.tables.includes(table));

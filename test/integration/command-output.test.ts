@@ -127,7 +127,10 @@ suite("what the commands print and write", () => {
     );
     const digest = await digestOf(database.url);
     await database.query("DELETE FROM tenants WHERE slug = 'acme'");
-    const imported = await pgtenant(["import", "-"], { url: database.url, input });
+    const imported = await pgtenant(["import", "-", "--keep-in-flight"], {
+      url: database.url,
+      input,
+    });
     assert.equal(imported.code, 0, imported.stderr);
     await assertUnchanged(database.url, digest);
   });
@@ -164,7 +167,9 @@ suite("what the commands print and write", () => {
     assert.match(planned, /^plan for tenant "acme" \(Acme Corporation\), mode missing:$/m);
     assert.match(planned, /^ {2}public\.sites +\d+ +\d+/m);
     assert.match(planned, /^dry run, nothing was written; it would be: [\d,]+ rows inserted/m);
-    assert.ok(planned.includes(`to apply it: pgtenant import ${bundle}\n`));
+    assert.match(planned, /was PENDING, comes back CANCELLED, so that it does not run again$/m);
+    const [, hash] = /^hash of this plan: ([0-9a-f]{20})$/m.exec(planned) ?? [];
+    assert.ok(planned.includes(`to apply it: pgtenant import ${bundle} --plan ${hash}\n`));
     const dry = await json("import", bundle, "--dry-run");
     assert.deepEqual([dry.dryRun, dry.applied], [true, false]);
     await assertUnchanged(database.url, gone);

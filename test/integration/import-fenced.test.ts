@@ -152,3 +152,31 @@ test("states of any type are fenced, and a value that does not fit its column is
     });
   });
 });
+
+test("ten thousand rows are listed, and those beyond are counted", () => {
+  const profile = {
+    name: "firms",
+    root: { table: "public.firms", key: "id", lookup: ["slug"] },
+    inFlight: {
+      "public.jobs": { column: "step", states: ["run"], set: { step: "end" }, clear: [] },
+    },
+  };
+  const schema = `
+    CREATE TABLE firms (id integer PRIMARY KEY, slug text UNIQUE);
+    CREATE TABLE jobs (id integer PRIMARY KEY, firm integer NOT NULL REFERENCES firms ON DELETE CASCADE, step text);
+    INSERT INTO firms VALUES (1, 'one');
+    INSERT INTO jobs SELECT n, 1, 'run' FROM generate_series(1, 10005) AS n;`;
+  return withSmallSchema("fenced-many", schema, profile, async ({ database, profile: path }) => {
+    const { bytes } = await exportBundle(database.url, "one", { profile: path });
+    await database.query("DELETE FROM firms");
+    const { plan } = await importBytes(database.url, bytes, { ...fencing, profile: path });
+    assert.equal(fenced(plan).length, 10_001);
+    assert.deepEqual(fenced(plan).at(-1), {
+      kind: "fenced",
+      table: "public.jobs",
+      reason: "5 more row(s) were in flight and come back end",
+    });
+    const [left] = await database.query("SELECT count(*) FROM jobs WHERE step <> 'end'");
+    assert.deepEqual(left, { count: "0" });
+  });
+});

@@ -57,7 +57,7 @@ suite("bundles in S3", { skip: s3Missing() ?? false }, () => {
     const whole = await digestOf(database.url);
     await database.query("DELETE FROM tenants WHERE slug = 'acme'");
     assert.notDeepEqual(await digestOf(database.url), whole);
-    await done("import", url);
+    await done("import", url, "--keep-in-flight");
     await assertUnchanged(database.url, whole);
   });
 

@@ -73,11 +73,13 @@ suite("a plan for people", () => {
       "  public.sites_id_seq: 7 -> 42",
       "",
       "please note:",
-      "  public.a (id)=(1): stays",
       "  public.b: 3 come back",
+      "  public.a (id)=(1): stays",
       "",
       "left out: column public.a.c (generated)",
       "left out: table public.scratch (--leave-out)",
+      "",
+      "hash of this plan: 0123456789abcdef0123",
       "",
     ]);
   });
@@ -91,7 +93,7 @@ suite("a plan for people", () => {
     }));
     const lines = planText(planOf([insertion], { notes })).split("\n");
     assert.equal(lines.filter((line) => line.startsWith("  public.a ")).length, 50);
-    assert.equal(lines.at(-2), "  … and 2 more");
+    assert.equal(lines.at(-4), "  … and 2 more");
   });
 
   test("says so when nothing changes", () => {
@@ -111,6 +113,15 @@ suite("the result of an import", () => {
     rowsInBundle: 3,
     receipt: null,
     seconds: 1.23,
+  });
+
+  test("does not say that all rows are there when some stay out", () => {
+    const none = result([alike], false);
+    const note = { kind: "skipped", table: "public.users", row: "(id)=(4)", reason: "x" } as const;
+    assert.equal(
+      importText({ ...none, plan: { ...none.plan, notes: [note] } }, false),
+      "nothing to do: what the bundle holds is there, or stays out as noted above (1.2 s)",
+    );
   });
 
   test("says what was done, or what would be", () => {

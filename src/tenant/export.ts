@@ -124,10 +124,10 @@ export async function exportTenant(
   await refuseForeignReferences(session, schema, tenant);
   const { redaction } = options;
   const described = describeBundle(session, schema, snapshot, redaction?.tenant ?? tenant);
-  const { warnings } = described;
   const selection = part === undefined ? null : headerSelection(part.selection.given);
   const header = redactedHeader({ ...described.header, selection }, redaction);
-  const choice = part && (await choosePart(session, schema, tenant, part));
+  const chosen = part && (await choosePart(session, schema, tenant, part));
+  const choice = chosen?.choice;
   if (options.progress.wantsTotal) {
     options.progress.start(await countRows(session, schema, tenant, choice));
   }
@@ -151,7 +151,12 @@ export async function exportTenant(
     tables: ends,
     selection,
     leftOut: header.leftOut,
-    warnings: [...schema.warnings, ...warnings, ...(redaction?.warnings ?? [])],
+    warnings: [
+      ...schema.warnings,
+      ...described.warnings,
+      ...(chosen?.warnings ?? []),
+      ...(redaction?.warnings ?? []),
+    ],
     validated: options.validate,
     ...(redaction === undefined || header.redacted === undefined
       ? {}

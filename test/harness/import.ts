@@ -28,28 +28,30 @@ export function importBytes(
   );
 }
 
+/** What an import is told when nothing is said. */
+export const importDefaults: ImportOptions = {
+  name: '"bundle"',
+  mode: "missing",
+  dryRun: false,
+  confirmed: true,
+  set: new Map(),
+  leaveOut: [],
+  disableTriggers: false,
+  keepInFlight: true,
+  expireCredentials: false,
+  onCollision: "fail",
+  acceptRedacted: false,
+  maxRowBytes: defaultMaxRowBytes,
+  progress: noProgress,
+};
+
 export function importInto(
   session: Session,
   schema: OpenSchema,
   bytes: Uint8Array,
   choice: ImportChoice = {},
 ): Promise<ImportResult> {
-  return importBundle(session, schema, inChunks(bytes), {
-    name: '"bundle"',
-    mode: "missing",
-    dryRun: false,
-    confirmed: true,
-    set: new Map(),
-    leaveOut: [],
-    disableTriggers: false,
-    keepInFlight: true,
-    expireCredentials: false,
-    onCollision: "fail",
-    acceptRedacted: false,
-    maxRowBytes: defaultMaxRowBytes,
-    ...choice,
-    progress: noProgress,
-  });
+  return importBundle(session, schema, inChunks(bytes), { ...importDefaults, ...choice });
 }
 
 export interface RefusalWanted {

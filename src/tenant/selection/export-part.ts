@@ -9,7 +9,7 @@ import type { OpenSchema } from "../open-schema.ts";
 import { type Chosen, chooseRows, isChosen, isMeant } from "./choose.ts";
 import { describeSelection, type ParsedSelection, parseSelection } from "./items.ts";
 import { clearKeyTables, createKeyTables, type KeyTables, why } from "./key-tables.ts";
-import { addNeeded } from "./needs.ts";
+import { addNeeded, findNeededButExcluded, type NeedRule } from "./needs.ts";
 import { liveSide } from "./sides.ts";
 import { refuseUnmatched } from "./unmatched.ts";
 
@@ -19,8 +19,13 @@ export interface PartChooser {
   readonly keys: KeyTables;
 }
 
-/** A condition on the tenant's row `alias`: it goes into the bundle. */
-export type RowChoice = (table: Table, alias: string) => RawBuilder<boolean>;
+export interface ChosenPart {
+  /** A condition on the tenant's row `alias`: it goes into the bundle. */
+  readonly choice: (table: Table, alias: string) => RawBuilder<boolean>;
+  readonly warnings: readonly string[];
+}
+
+export type RowChoice = ChosenPart["choice"];
 
 /**
  * Has to come before the snapshot: in a READ ONLY transaction temporary tables can be filled, but
@@ -49,15 +54,26 @@ export async function choosePart(
   schema: OpenSchema,
   tenant: TenantIdentity,
   { selection, keys }: PartChooser,
-): Promise<RowChoice> {
+): Promise<ChosenPart> {
   await clearKeyTables(session, schema, keys);
   const side = liveSide(schema, tenant.id);
   const chosen = await chooseRows(session, schema, keys, [side], selection);
   await refuseUnmatched(session, chosen, "either");
   await refuseNothing(session, chosen, tenant);
   await letRootIn(session, chosen);
-  await addNeeded(session, chosen, { side, present: undefined, matters: () => sql`TRUE` });
-  return (table, alias) => isChosen(chosen, side, table, alias);
+  const rule: NeedRule = { side, present: undefined, matters: () => sql`TRUE` };
+  await addNeeded(session, chosen, rule);
+  const needed = await findNeededButExcluded(session, chosen, rule);
+  const [first] = needed;
+  return {
+    choice: (table, alias) => isChosen(chosen, side, table, alias),
+    warnings:
+      first === undefined
+        ? []
+        : [
+            `${needed.length} row(s) refer to rows that --exclude or --since leaves out, such as ${first.table} ${first.row}: they can be imported only where those are`,
+          ],
+  };
 }
 
 async function refuseNothing(

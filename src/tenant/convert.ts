@@ -252,7 +252,7 @@ async function* sections(
   }
 }
 
-const batchLength = 128 * 1024;
+const batchLength = 32 * 1024;
 
 async function* lines(
   rows: StateRows,

@@ -122,11 +122,6 @@ class Collector implements StateListener {
   }
 
   unread(key: string, elements: number): void {
-    if (key === "$bundle") {
-      throw new AppError("not-a-document", ExitCode.usage, `${this.#name} is a bundle already`, {
-        hint: "Import it as it is: pgtenant import FILE --dry-run.",
-      });
-    }
     if (key === "version" || key === "exported_at" || key === "tenant_id") {
       throw this.#invalid(`${key} is an object or array`);
     }

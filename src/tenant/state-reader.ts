@@ -146,6 +146,7 @@ export class StateReader {
       return;
     }
     this.#key = key;
+    this.#index = -1;
     this.#rowLength = 0;
     if (this.#seen.has(key)) throw this.#fail("stands there twice");
     if (this.#seen.size >= maxKeys) throw this.#fail("is one key too many");

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { AppError, ExitCode } from "../errors.ts";
 import { storageError } from "../storage/local-file.ts";
 
-const windowBytes = 1 << 20;
-const pendingBytes = 1 << 20;
+const windowBytes = 256 * 1024;
+const pendingBytes = 256 * 1024;
 const wordsPerKey = 4;
 
 /**

@@ -5,12 +5,15 @@ export interface TokenSink {
   token(token: Token): void;
   /** Where in the document the last token stood: `audit_events[12].action`. */
   place(): string;
-  /** Called now and then, so that what was collected can be written away. */
+  /** Writes away what was collected, when it is much. */
   settle(): Promise<void>;
 }
 
-/** Texts are parsed in pieces, so that an error's place is known to a few lines. */
-const pieceLength = 1024;
+/** Texts are parsed line by line, so that an error's place is known. */
+const longestPiece = 4096;
+/** Longer strings would live until V8 collects all of its heap. */
+const decodedBytes = 64 * 1024;
+const bundleStart = '{"$bundle":';
 
 /**
  * Hands the tokens of one JSON document to a sink, strings and numbers in parts, so that neither a
@@ -29,14 +32,13 @@ export async function tokenizeDocument(
   let line = 1;
   let empty = true;
   const feed = (piece: string) => {
-    const lines = countLineFeeds(piece);
     let tokens: ReturnType<typeof parse>;
     try {
       tokens = parse(piece);
     } catch (cause) {
-      throw notJson(name, sink, line, line + lines, cause);
+      throw invalid(name, `is not valid JSON at line ${line}${within(sink)}`, cause);
     }
-    line += lines;
+    if (piece.endsWith("\n")) line += 1;
     // A symbol stands for no tokens.
     if (typeof tokens === "symbol") return;
     empty = false;
@@ -49,9 +51,21 @@ export async function tokenizeDocument(
       throw invalid(name, `is not UTF-8, at or after line ${line}${within(sink)}`, cause);
     }
   };
+  let head = "";
+  let unsettled = 0;
   for await (const chunk of source) {
-    for (const piece of pieces(decode(chunk))) feed(piece);
-    await sink.settle();
+    for (let at = 0; at < chunk.length; at += decodedBytes) {
+      const text = decode(chunk.subarray(at, at + decodedBytes));
+      if (head.length < bundleStart.length) {
+        head += text.slice(0, bundleStart.length);
+        if (head.startsWith(bundleStart)) throw isBundle(name);
+      }
+      for (const piece of pieces(text)) feed(piece);
+      unsettled += text.length;
+      if (unsettled < decodedBytes) continue;
+      unsettled = 0;
+      await sink.settle();
+    }
   }
   // White space ends what could go on; the sink knows whether all brackets are closed.
   feed(`${decode(undefined)}\n`);
@@ -59,23 +73,21 @@ export async function tokenizeDocument(
   await sink.settle();
 }
 
-/** Ends where lines end, where that is possible. */
+function isBundle(name: string): AppError {
+  return new AppError("not-a-document", ExitCode.usage, `${name} is a bundle already`, {
+    hint: "Import it as it is: pgtenant import FILE --dry-run.",
+  });
+}
+
+/** Lines, and parts of those that are long. */
 function* pieces(text: string): Generator<string> {
   for (let start = 0; start < text.length; ) {
-    const feedAt = text.indexOf("\n", start + pieceLength);
-    const end = feedAt < 0 ? text.length : feedAt + 1;
-    for (; end - start > 64 * pieceLength; start += 64 * pieceLength) {
-      yield text.slice(start, start + 64 * pieceLength);
-    }
+    const feedAt = text.indexOf("\n", start);
+    const lineEnd = feedAt < 0 ? text.length : feedAt + 1;
+    const end = Math.min(lineEnd, start + longestPiece);
     yield text.slice(start, end);
     start = end;
   }
-}
-
-function countLineFeeds(text: string): number {
-  let count = 0;
-  for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) count += 1;
-  return count;
 }
 
 function within(sink: TokenSink): string {
@@ -93,17 +105,6 @@ export function incompleteDocument(name: string, place: string): AppError {
       hint: "Take another copy of the document; this one was cut while it was written or copied.",
     },
   );
-}
-
-function notJson(
-  name: string,
-  sink: TokenSink,
-  first: number,
-  last: number,
-  cause: unknown,
-): AppError {
-  const lines = first === last ? `at line ${first}` : `between lines ${first} and ${last}`;
-  return invalid(name, `is not valid JSON ${lines}${within(sink)}`, cause);
 }
 
 function invalid(name: string, what: string, cause?: unknown): AppError {

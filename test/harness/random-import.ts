@@ -46,6 +46,15 @@ export function assertModes(schema: OpenSchema, plan: ImportPlan, states: States
   }
 }
 
+/** The rows of all other tenants are what they were. */
+export function assertOthersUntouched(before: Model, after: Model): void {
+  const others = (model: Model) =>
+    [...model].flatMap(([table, rows]) =>
+      [...rows].filter(([, row]) => !row.owned).map(([key, row]) => [table, key, row.values]),
+    );
+  assert.deepEqual(others(after), others(before));
+}
+
 function expected(
   schema: OpenSchema,
   { mode }: ImportPlan,

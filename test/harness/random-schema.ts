@@ -22,7 +22,7 @@ export interface RandomTable {
 
 /** Something that happens to the first tenant's rows; they are picked modulo how many there are. */
 export interface Change {
-  readonly kind: "delete" | "edit" | "move" | "insert" | "rename";
+  readonly kind: "delete" | "edit" | "move" | "insert" | "remake" | "rename";
   readonly table: number;
   readonly row: number;
   readonly other: number;
@@ -55,6 +55,8 @@ export const changes: fc.Arbitrary<readonly Change[]> = fc.array(
       "edit" as const,
       "move" as const,
       "insert" as const,
+      "remake" as const,
+      "remake" as const,
       "rename" as const,
     ),
     table: fc.nat({ max: 9 }),
@@ -172,12 +174,14 @@ export async function makeRandomSchema(
     for (const [index, built] of all.entries()) {
       for (let row = 0; row < built.table.rows; row += 1) {
         await client.query(
-          insertion(all, index, tenant, row, row, `name ${index} ${tenant} ${row}`),
+          insertion(all, index, tenant, row, row, nameOf(index, tenant, row)),
         );
       }
     }
   }
 }
+
+const nameOf = (table: number, tenant: number, row: number) => `name ${table} ${tenant} ${row}`;
 
 function insertion(
   all: readonly Built[],
@@ -195,8 +199,8 @@ function insertion(
     const parent = all[toIndex];
     if (parent === undefined) throw new Error(`there is no table ${toIndex}`);
     const self = toIndex === index;
-    const target = self ? row - 1 : variant % parent.table.rows;
-    const empty = (nullable && variant % 3 === 2) || (self && target < 0);
+    const target = self ? Math.min(row, parent.table.rows) - 1 : variant % parent.table.rows;
+    const empty = (nullable && variant % 3 === 2) || target < 0;
     fields.set(column, empty ? "NULL" : keyOf(parent, toIndex, tenant, target));
   }
   const text = values[variant % values.length] ?? "NULL";
@@ -255,6 +259,10 @@ function changeOf(all: readonly Built[], index: number, change: Change, at: numb
     }
     case "insert":
       return insertion(all, index, 0, 40 + at, change.other, `new ${at}`);
+    case "remake":
+      // Lost, and made anew by hand, under another key.
+      return `DELETE FROM ${built.name} ${own};
+        ${insertion(all, index, 0, 40 + at, change.other, nameOf(index, 0, row))}`;
     case "rename":
       // Sometimes to a name that another row of the bundle has, or had.
       return `UPDATE ${built.name} SET name = 'name ${index} 0 ${change.other % (built.table.rows + 1)}' ${own}`;

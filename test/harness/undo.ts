@@ -4,10 +4,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defaultMaxRowBytes } from "../../src/bundle/format.ts";
+import type { Session } from "../../src/postgres/session.ts";
 import { noProgress } from "../../src/progress.ts";
 import type { DatabaseDigest } from "../../src/tenant/digest.ts";
 import type { ImportResult } from "../../src/tenant/import-types.ts";
-import type { SchemaOptions } from "../../src/tenant/open-schema.ts";
+import type { OpenSchema, SchemaOptions } from "../../src/tenant/open-schema.ts";
 import type { ReceiptOptions } from "../../src/tenant/receipt-file.ts";
 import { type UndoOptions, type UndoResult, undoImport } from "../../src/tenant/undo.ts";
 import type { TestDatabase } from "./database.ts";
@@ -81,20 +82,28 @@ export function undo(
   return withTenantSchema(
     database.url,
     (session, schema) =>
-      undoImport(session, schema, createReadStream(receipt), {
-        name: '"receipt"',
-        dryRun: false,
-        confirmed: true,
-        disableTriggers: false,
-        keepInFlight: true,
-        otherDatabase: false,
-        maxRowBytes: defaultMaxRowBytes,
-        receipt: receiptsIn(folder),
-        ...choice,
-        progress: noProgress,
-      }),
+      undoInto(session, schema, receipt, { receipt: receiptsIn(folder), ...choice }),
     choice,
   );
+}
+
+export function undoInto(
+  session: Session,
+  schema: OpenSchema,
+  receipt: string,
+  choice: Partial<Omit<UndoOptions, "progress">> = {},
+): Promise<UndoResult> {
+  return undoImport(session, schema, createReadStream(receipt), {
+    name: '"receipt"',
+    dryRun: false,
+    confirmed: true,
+    disableTriggers: false,
+    keepInFlight: true,
+    otherDatabase: false,
+    maxRowBytes: defaultMaxRowBytes,
+    ...choice,
+    progress: noProgress,
+  });
 }
 
 /** Rows only: an undo does not set sequences back. */

@@ -9,7 +9,7 @@ import { AppError } from "../../src/errors.ts";
 import { nKudo } from "../../src/profile/n-kudo.ts";
 import { pgtenant } from "../harness/command.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
-import { assertImportRefused, importBytes } from "../harness/import.ts";
+import { assertImportRefused, importBytes, withDatabase } from "../harness/import.ts";
 import { createOtherDatabase, otherProfile } from "../harness/other-database.ts";
 import {
   exportBundle,
@@ -291,6 +291,23 @@ suite("a redacted bundle", () => {
     assert.equal((JSON.parse(all.text) as { exported: unknown[] }).exported.length, 3);
   });
 });
+
+test("a column that an older database lacks is named, and the others are replaced", () =>
+  withDatabase(
+    "redaction-0004",
+    async (database) => {
+      const redact = { personal: true };
+      const { bytes, result } = await exportBundle(database.url, "acme", { redact });
+      assert.ok(
+        result.warnings.includes(
+          'the profile names column "public.users.password_hash", which the database does not have',
+        ),
+      );
+      const users = rowsOf(await readWholeBundle(bytes), "public.users");
+      assert.ok(users.every((row) => /^u-\w+@example\.invalid$/.test(String(row.email))));
+    },
+    "n-kudo-0004",
+  ));
 
 suite("redaction by a profile of one's own", () => {
   let database: TestDatabase;

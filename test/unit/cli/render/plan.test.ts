@@ -26,6 +26,20 @@ const insertion = tablePlan("public.sites", { inBundle: 1200, insert: 1200 });
 const alike = tablePlan("public.users", { inBundle: 3, unchanged: 3 });
 
 suite("a plan for people", () => {
+  test("says how many rows are chosen where there is a selection", () => {
+    const chosen = { ...insertion, chosen: 12, insert: 12 };
+    assert.match(
+      planText(planOf([chosen])),
+      / table +in bundle +chosen +insert\n +public.sites +1,200 +12 +12\n/,
+    );
+    const done = { ...alike, chosen: 3 };
+    const result = { plan: planOf([done]), applied: false, rowsInBundle: 99, seconds: 1 };
+    assert.equal(
+      importText(result, false),
+      "nothing to do: all 3 chosen rows of the bundle are there (1.0 s)",
+    );
+  });
+
   test("has a line for each table that changes, a sum, and the others in one line", () => {
     const plan = planOf([
       tablePlan("public.tenants", { inBundle: 1, unchanged: 1 }),

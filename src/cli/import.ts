@@ -49,6 +49,7 @@ interface ImportArguments
   "as-tenant"?: string | undefined;
   name?: string | undefined;
   "with-audit": boolean;
+  audit: boolean;
   "accept-redacted": boolean;
   "max-row-size": string;
 }
@@ -134,6 +135,11 @@ export const importCommand = defineCommand<ImportArguments>({
               default: false,
               describe: "with --as-tenant: append the audit events too, chained anew and marked",
             })
+            .option("audit", {
+              type: "boolean",
+              default: false,
+              describe: "append an event about the import to the audit log",
+            })
             .option("accept-redacted", {
               type: "boolean",
               default: false,
@@ -205,12 +211,13 @@ export const importCommand = defineCommand<ImportArguments>({
 
 /** What an import did, for the journal. */
 function outcomeOf({ plan, receipt }: ImportResult) {
-  const { tenant, mode, tables } = plan;
+  const { tenant, clonedFrom, mode, tables } = plan;
   const sum = (count: (table: (typeof tables)[number]) => number) =>
     tables.reduce((total, table) => total + count(table), 0);
   return {
     details: {
       tenant: tenant.slug ?? tenant.id,
+      ...(clonedFrom === undefined ? {} : { clonedFrom: clonedFrom.slug ?? clonedFrom.id }),
       mode,
       inserted: sum((table) => table.insert),
       updated: sum((table) => table.update),
@@ -237,6 +244,7 @@ function importOptions(args: Arguments): Omit<ImportOptions, "name" | "keys" | "
     selection: selectionOf(args),
     planHash: args.plan,
     clone: cloneOf(args),
+    audit: args.audit,
     acceptRedacted: args.acceptRedacted,
     maxRowBytes: parseRowSize(args.maxRowSize),
   };
@@ -281,6 +289,7 @@ function flagsOf(args: Arguments): readonly string[] {
     ...several("--as-tenant", args.asTenant),
     ...several("--name", args.name),
     ...(args.withAudit ? ["--with-audit"] : []),
+    ...(args.audit ? ["--audit"] : []),
     ...(args.acceptRedacted ? ["--accept-redacted"] : []),
     ...(args.acceptUnclassified ? ["--accept-unclassified"] : []),
   ];

@@ -13,6 +13,8 @@ export interface Session {
   /** The server's version number as `server_version_num` has it: 150018. */
   readonly serverVersionNumber: number;
   readonly database: string;
+  /** Looks at what others have committed since, from a connection of its own. */
+  readonly beside: <T>(look: (session: Session) => Promise<T>) => Promise<T>;
 }
 
 export interface ConnectionOptions {
@@ -78,7 +80,8 @@ export async function withSession<T>(
   const cut = () => client.connection.stream.destroy();
   options.signal?.addEventListener("abort", cut, { once: true });
   try {
-    return await use(await prepareSession(client));
+    const beside: Session["beside"] = (look) => withSession(options, look);
+    return await use({ ...(await prepareSession(client)), beside });
   } catch (error) {
     throw databaseError(error);
   } finally {
@@ -162,7 +165,7 @@ export function invalidUrl(): AppError {
   });
 }
 
-async function prepareSession(client: pg.Client): Promise<Session> {
+async function prepareSession(client: pg.Client): Promise<Omit<Session, "beside">> {
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: poolOf(client) }) });
   const { rows } = await sql<{ version: string; number: string; database: string }>`
     SELECT current_setting('server_version') AS version,

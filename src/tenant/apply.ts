@@ -24,7 +24,7 @@ export async function applyPlan(
   bundle: StagedBundle,
   working: WorkingPlan,
   onStep: (step: string, rows: number) => void,
-): Promise<ReadonlyMap<string, Tally>> {
+): Promise<Map<string, Tally>> {
   const { plan } = working;
   const tallies = new Map<string, Tally>(
     bundle.tables.map((staged) => [staged.table.name, emptyTally()]),

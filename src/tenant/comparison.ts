@@ -1,5 +1,6 @@
 import type { Session } from "../postgres/session.ts";
 import { proveBoundary } from "./boundary-proof.ts";
+import { cloneAdvice } from "./clone.ts";
 import { type Conflict, refuseConflicts } from "./conflicts.ts";
 import type { ImportMode, PlanNote } from "./import-types.ts";
 import { matchLiveRows } from "./matching.ts";
@@ -33,7 +34,7 @@ export async function compareWithLive(
   await matchLiveRows(session, schema, bundle, mode);
   const replace = await findExtraRows(session, schema, bundle, mode === "replace", spared);
   // Rows outside of the tenant would only repeat themselves in the proofs below.
-  refuseConflicts(await proveBoundary(session, schema, bundle));
+  refuseConflicts(await proveBoundary(session, schema, bundle), cloneAdvice(bundle));
   const values = await proveValues(session, bundle);
   const unique = await proveUniqueness(session, schema, bundle, replace.deletesFirst);
   return {

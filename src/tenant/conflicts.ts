@@ -17,6 +17,11 @@ export interface Conflict {
   readonly reason: string;
 }
 
+/** Hints that fit better than the usual ones, and what it is that is refused. */
+export type ConflictAdvice = Partial<Readonly<Record<Conflict["kind"], string>>> & {
+  readonly operation?: "import" | "undo";
+};
+
 /**
  * Refuses the import if anything stands against it, naming all of it.
  *
@@ -24,7 +29,7 @@ export interface Conflict {
  */
 export function refuseConflicts(
   conflicts: readonly Conflict[],
-  operation: "import" | "undo" = "import",
+  { operation = "import", ...advice }: ConflictAdvice = {},
 ): void {
   const [first] = conflicts;
   if (first === undefined) return;
@@ -43,7 +48,7 @@ export function refuseConflicts(
     onlyInvalid ? ExitCode.invalidInput : ExitCode.refused,
     message,
     {
-      hint: (operation === "undo" ? undoHints[worst.kind] : undefined) ?? hints[worst.kind],
+      hint: advice[worst.kind] ?? hints[worst.kind],
       details: conflicts.map((c) => `${c.table} ${c.row} ${c.reason}`),
       data: { conflicts },
     },
@@ -71,7 +76,9 @@ const hints: Readonly<Record<Conflict["kind"], string>> = {
   changed: "An undo takes back only what is still as the import left it.",
 };
 
-const undoHints: Partial<Readonly<Record<Conflict["kind"], string>>> = {
+/** What to do about rows that stand against an undo. */
+export const undoAdvice: ConflictAdvice = {
+  operation: "undo",
   boundary:
     "An undo may only write its own tenant's rows. Something that these rows need was deleted or changed since.",
   collision:

@@ -56,6 +56,8 @@ export interface ImportOptions {
   readonly planHash?: string | undefined;
   /** Imports the bundle as a new tenant. */
   readonly clone?: CloneOptions | undefined;
+  /** Appends an event about the import to the audit log. */
+  readonly audit?: boolean;
   /** Takes a bundle whose secrets or names were replaced. */
   readonly acceptRedacted: boolean;
   readonly maxRowBytes: number;
@@ -71,6 +73,8 @@ export interface ImportOptions {
 /** What an import will do; the same object is previewed and applied. */
 export interface ImportPlan {
   readonly tenant: TenantIdentity;
+  /** The bundle's own tenant, where it is imported as another. */
+  readonly clonedFrom?: TenantIdentity;
   readonly mode: ImportMode | "undo";
   /** Stands for what the plan was made of; see `hashPlan`. */
   readonly hash: string;
@@ -124,7 +128,9 @@ export interface PlanNote {
     /** A live row stands for it. */
     | "adopted"
     /** Got another value because it is imported as another tenant. */
-    | "cloned";
+    | "cloned"
+    /** Is appended to the audit log. */
+    | "audit";
   readonly table: string;
   /** `(id)=(42)`; absent for a note about the whole table. */
   readonly row?: string;

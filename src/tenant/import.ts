@@ -5,11 +5,14 @@ import { type Session, withTransaction } from "../postgres/session.ts";
 import { SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
 import type { ProgressListener } from "../progress.ts";
 import { applyPlan } from "./apply.ts";
+import { auditImport, requireAuditLog } from "./audit-import.ts";
+import { refuseBadIdentity } from "./clone/new-tenant.ts";
+import { lockOfClone, settleClone } from "./clone.ts";
 import type { ImportOptions, ImportResult } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { isDestructive, isEmpty, makePlan, rowsToWrite, type WorkingPlan } from "./plan.ts";
 import { refuseOtherPlan } from "./plan-hash.ts";
-import { countWrites, readBack, refuseUnplannedWrites } from "./proof-of-writes.ts";
+import { countWrites, readBack, refuseUnplannedWrites, type Tally } from "./proof-of-writes.ts";
 import { ReceiptFile } from "./receipt-file.ts";
 import { refuseRedacted } from "./redaction.ts";
 import { moveSequences } from "./sequences.ts";
@@ -37,9 +40,11 @@ export async function importBundle(
   requireProfile(schema, header, options.name);
   refuseReceipt(header, options.name);
   refuseRedacted(header, options.name, options.acceptRedacted);
+  requireAuditLog(schema, options);
   const run = async () => {
     await session.client.query("SET temp_buffers = '64MB'").catch(() => undefined);
     await session.client.query("SET work_mem = '64MB'");
+    if (options.clone !== undefined) await refuseBadIdentity(session, schema, options.clone);
     const bundle = await stageBundle(session, schema, parts, header, options);
     const { working, applied, receipt } = await planAndApply(
       session,
@@ -57,7 +62,8 @@ export async function importBundle(
       seconds: (performance.now() - started) / 1000,
     };
   };
-  return options.dryRun ? run() : withTenantLock(session, header.tenant, run);
+  const tenant = lockOfClone(options.clone) ?? header.tenant;
+  return options.dryRun ? run() : withTenantLock(session, tenant, run);
 }
 
 async function planAndApply(
@@ -75,17 +81,20 @@ async function planAndApply(
     return await withTransaction(session, "REPEATABLE READ", async () => {
       await session.client.query("SET LOCAL lock_timeout = '10s'");
       options.progress.advance("planning", 0);
-      const working = await makePlan(session, schema, staged, options);
-      options.onPlan?.(working.plan);
-      refuseOtherPlan(working.plan.hash, options.planHash);
-      if (options.dryRun || isEmpty(working.plan)) {
-        return { working, applied: false, receipt: null };
+      const planned = await makePlan(session, schema, staged, options);
+      options.onPlan?.(planned.plan);
+      refuseOtherPlan(planned.plan.hash, options.planHash);
+      if (options.dryRun || isEmpty(planned.plan)) {
+        return { working: planned, applied: false, receipt: null };
       }
-      if (isDestructive(working.plan) && !options.confirmed) throw unconfirmed(working);
-      refuseTriggers(working.firing, options.disableTriggers);
+      if (isDestructive(planned.plan) && !options.confirmed) throw unconfirmed(planned);
+      refuseTriggers(planned.firing, options.disableTriggers);
+      const working = await settleClone(session, schema, planned);
       await receipt.write(session, schema, working, options.progress);
       await withoutTriggers(session, working.firing, () =>
-        writePlan(session, schema, working, options.progress),
+        writePlan(session, schema, working, options.progress, (tallies) =>
+          auditImport(session, schema, working, options, tallies),
+        ),
       );
       await moveSequences(session, working.bundle);
       receipt.committing();
@@ -97,12 +106,17 @@ async function planAndApply(
   }
 }
 
-/** Applies the plan, reads its rows back, and proves that nothing else was written. */
+/**
+ * Applies the plan, reads its rows back, and proves that nothing else was written.
+ *
+ * @param atLast writes more, and adds it to what was written
+ */
 export async function writePlan(
   session: Session,
   schema: OpenSchema,
   working: WorkingPlan,
   progress: ProgressListener,
+  atLast?: (written: Map<string, Tally>) => Promise<void>,
 ): Promise<void> {
   const { bundle } = working;
   const before = await countWrites(session, schema);
@@ -112,6 +126,7 @@ export async function writePlan(
   );
   progress.advance("reading back", 0);
   await readBack(session, bundle);
+  await atLast?.(planned);
   const after = await countWrites(session, schema);
   if (before !== undefined && after !== undefined) refuseUnplannedWrites(before, after, planned);
 }

@@ -27,10 +27,10 @@ export async function hashPlan(
   const { slug, name, withAudit } = options.clone ?? {};
   const hash = createHash("sha256");
   const add = (...values: readonly unknown[]) => hash.update(`${JSON.stringify(values)}\n`);
-  add("pgtenant plan 1", bundle.sha256, bundle.tenant.id);
+  add("pgtenant plan 1", bundle.sha256, bundle.header.tenant.id);
   add(mode, keepInFlight, expireCredentials, onCollision, disableTriggers);
   add([...select].sort(), [...exclude].sort(), since ?? null);
-  add(slug ?? null, name ?? null, withAudit ?? null);
+  add(slug ?? null, name ?? null, withAudit ?? null, options.audit ?? false);
   add([...options.set].sort(), [...options.leaveOut].sort());
   for (const staged of bundle.tables) {
     add(staged.table.name, ...(await sumsOf(session, staged, options, settled)));

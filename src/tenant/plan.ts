@@ -6,6 +6,8 @@ import { proveRoot } from "./boundary-proof.ts";
 import { compareAndSettle, ofRowsThatAreIn } from "./collisions.ts";
 import { refuseConflicts } from "./conflicts.ts";
 import { noteLastingSecrets } from "./expire.ts";
+import { auditNotes } from "./audit-import.ts";
+import { cloneAdvice, cloneBundle } from "./clone.ts";
 import type { ImportOptions, ImportPlan, PlanNote, TablePlan } from "./import-types.ts";
 import { isInserted } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
@@ -40,6 +42,7 @@ export type PlanOptions = Pick<
   | "clone"
   | "set"
   | "leaveOut"
+  | "audit"
 >;
 
 /**
@@ -51,17 +54,24 @@ export type PlanOptions = Pick<
 export async function makePlan(
   session: Session,
   schema: OpenSchema,
-  staged: StagedBundle,
+  whole: StagedBundle,
   options: PlanOptions,
 ): Promise<WorkingPlan> {
   const { mode, disableTriggers } = options;
-  refuseConflicts(await proveRoot(session, schema, staged));
-  const part = await selectPart(session, schema, staged, options);
-  const { bundle } = part;
+  refuseConflicts(await proveRoot(session, schema, whole));
+  const part = await selectPart(session, schema, whole, options);
+  const cloned = await cloneBundle(session, schema, part.bundle, options.clone);
+  const { bundle } = cloned;
   const adapted = await adaptRows(session, schema, bundle, options);
   const found = await compareAndSettle(session, schema, bundle, options, part.within);
-  refuseConflicts(found.conflicts);
-  const notes: PlanNote[] = [...part.notes, ...ofRowsThatAreIn(adapted, found), ...found.notes];
+  refuseConflicts(found.conflicts, cloneAdvice(bundle));
+  const notes: PlanNote[] = [
+    ...part.notes,
+    ...cloned.notes,
+    ...auditNotes(schema, options),
+    ...ofRowsThatAreIn(adapted, found),
+    ...found.notes,
+  ];
   const counting = { settled: found.settled, ofPart: options.selection !== undefined };
   const tables: TablePlan[] = [];
   for (const staged of bundle.tables) {
@@ -73,6 +83,7 @@ export async function makePlan(
   return {
     plan: {
       tenant: bundle.tenant,
+      ...(bundle.clone === undefined ? {} : { clonedFrom: bundle.clone.from }),
       mode,
       hash: await hashPlan(session, bundle, options, found.settled),
       tables,

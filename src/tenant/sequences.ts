@@ -139,7 +139,7 @@ function withinLimit(sequence: OwnedSequence, value: bigint): bigint {
  * with USAGE alone cannot read where a sequence that was never drawn from stands; then its
  * start is taken, and what the first draw gives tells the rest.
  */
-async function lastDrawn(session: Session, sequence: OwnedSequence): Promise<bigint> {
+export async function lastDrawn(session: Session, sequence: OwnedSequence): Promise<bigint> {
   const { rows } = await sql<{ last: string | null; start: string; readable: boolean }>`
     SELECT pg_sequence_last_value(seqrelid)::text AS last, seqstart::text AS start,
            has_sequence_privilege(seqrelid, 'SELECT') AS readable
@@ -160,7 +160,7 @@ async function firstValue(session: Session, sequence: OwnedSequence): Promise<bi
   return BigInt(rows[0]?.first ?? 0);
 }
 
-function regclass(sequence: OwnedSequence): RawBuilder<unknown> {
+export function regclass(sequence: OwnedSequence): RawBuilder<unknown> {
   const quoted = [sequence.schema, sequence.relation].map((n) => `"${n.replaceAll('"', '""')}"`);
   return sql`${sql.lit(quoted.join("."))}::regclass`;
 }
@@ -169,7 +169,11 @@ function isBehind(sequence: OwnedSequence, last: bigint, furthest: bigint): bool
   return sequence.increment > 0n ? last < furthest : last > furthest;
 }
 
-async function draw(session: Session, sequence: OwnedSequence, count: bigint): Promise<void> {
+export async function draw(
+  session: Session,
+  sequence: OwnedSequence,
+  count: bigint,
+): Promise<void> {
   await sql`SELECT count(nextval(${regclass(sequence)})) FROM generate_series(1, ${String(count)}::bigint)`.execute(
     session.db,
   );

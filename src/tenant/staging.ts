@@ -9,6 +9,7 @@ import { disjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { isDataException, SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
 import { keyOf } from "../profile/classify.ts";
+import type { CloneState } from "./clone.ts";
 import { type LostValues, refuseHomeless } from "./homeless.ts";
 import type { ImportOptions } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
@@ -67,6 +68,8 @@ export interface StagedBundle {
   readonly partial?: boolean;
   /** What `leftOut` costs: tables with rows and columns with values. */
   readonly lost: readonly LostValues[];
+  /** Set when the rows are written as another tenant's. */
+  readonly clone?: CloneState;
 }
 
 /** What says how a bundle is read. */

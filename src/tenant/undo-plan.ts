@@ -6,7 +6,7 @@ import type { Session } from "../postgres/session.ts";
 import { isDataException, sqlStateOf } from "../postgres/sqlstates.ts";
 import { adaptRows } from "./adapt.ts";
 import { proveBoundary, proveRoot } from "./boundary-proof.ts";
-import { type Conflict, refuseConflicts } from "./conflicts.ts";
+import { type Conflict, refuseConflicts, undoAdvice } from "./conflicts.ts";
 import { rootOf } from "./find-tenant.ts";
 import type { PlanNote, TablePlan } from "./import-types.ts";
 import { matchLiveRows } from "./matching.ts";
@@ -53,12 +53,12 @@ export async function makeUndoPlan(
   const changed = await decideUndo(session, schema, receipt);
   refuseChanged([...changed, ...(await findReferrers(session, schema, receipt))]);
   const conflicts: Conflict[] = [...(await proveBoundary(session, schema, bundle, true))];
-  refuseConflicts(conflicts, "undo");
+  refuseConflicts(conflicts, undoAdvice);
   conflicts.push(...(await proveValues(session, bundle)));
   const deletesFirst = await mayDeleteFirst(session, schema, bundle);
   const unique = await proveUniqueness(session, schema, bundle, deletesFirst);
   conflicts.push(...unique.conflicts);
-  refuseConflicts(conflicts, "undo");
+  refuseConflicts(conflicts, undoAdvice);
   const tables: TablePlan[] = [];
   for (const { staged, rows } of receipt.written.values()) {
     const counts = await countActions(session, staged, { settled: false, ofPart: false });
@@ -118,7 +118,7 @@ async function requireTenant(
   }
   const staged = bundle.tables.find(({ table }) => table.name === root.name);
   if (staged !== undefined && staged.rows > 0) {
-    refuseConflicts(await proveRoot(session, schema, bundle), "undo");
+    refuseConflicts(await proveRoot(session, schema, bundle), undoAdvice);
   } else if (!row.live && bundle.rows > 0) {
     throw new AppError(
       "no-such-tenant",

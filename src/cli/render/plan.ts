@@ -21,9 +21,11 @@ const changed = ["insert", "update", "relink", "delete"] as const;
 
 /** The plan as a table: tables with rows of it only, and a sum. */
 export function planText(plan: ImportPlan): string {
-  const { tenant } = plan;
+  const { tenant, clonedFrom } = plan;
+  const origin =
+    clonedFrom === undefined ? "" : `, a clone of "${clonedFrom.slug ?? clonedFrom.id}"`;
   const lines = [
-    `plan for tenant "${tenant.slug ?? tenant.id}"${tenant.name === null ? "" : ` (${tenant.name})`}, mode ${plan.mode}:`,
+    `plan for tenant "${tenant.slug ?? tenant.id}"${tenant.name === null ? "" : ` (${tenant.name})`}${origin}, mode ${plan.mode}:`,
     "",
     tablesText(plan),
   ];

@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  anotherEvent,
+  assertChain,
+  assertHashes,
+  commitElsewhere,
+} from "../harness/audit-chain.ts";
+import {
+  assertImportRefused,
+  assertUnchanged,
+  digestOf,
+  freshBundle,
+  importBytes,
+  withDatabase,
+} from "../harness/import.ts";
+import { createOtherDatabase, otherProfile } from "../harness/other-database.ts";
+import { exportBundle } from "../harness/tenant-bundle.ts";
+
+const ours = "metadata_json ->> 'tool' = 'pgtenant'";
+const loseKeys =
+  "DELETE FROM api_keys WHERE tenant_id = (SELECT id FROM tenants WHERE slug = 'acme')";
+
+test("--audit appends one event to the log, linked to the event that is last by then", () =>
+  withDatabase("audit-event", async (database) => {
+    const bytes = await freshBundle("acme");
+    await database.query(loseKeys);
+    const before = await digestOf(database);
+    const dry = await importBytes(database.url, bytes, { audit: true, dryRun: true });
+    await assertUnchanged(database, before);
+    assert.deepEqual(
+      dry.plan.notes.filter((note) => note.kind === "audit"),
+      [
+        {
+          kind: "audit",
+          table: "public.audit_events",
+          reason:
+            'an event "tenant.imported" is appended to the log; other writers of the log wait from then on until the import is committed',
+        },
+      ],
+    );
+    await importBytes(database.url, bytes, {
+      audit: true,
+      name: '"/var/backups/secret-place/acme.jsonl"',
+      onPlan: () => commitElsewhere(database, anotherEvent),
+    });
+    await assertChain(database);
+    assert.equal(await assertHashes(database, ours), 1);
+    const [event] = await database.query<{ metadata: { bundle: Record<string, string> } }>(`
+      SELECT actor_type, action, resource_type, resource_id = tenant_id::text AS of_tenant, slug, chain_valid,
+             site_id, e.id = (SELECT max(id) FROM audit_events) AS last,
+             abs(extract(epoch FROM clock_timestamp() - occurred_at)) < 60 AS now, metadata_json AS metadata
+        FROM audit_events e JOIN tenants t ON t.id = tenant_id WHERE ${ours}`);
+    const { metadata, ...columns } = event ?? {};
+    assert.deepEqual(columns, {
+      actor_type: "SYSTEM",
+      action: "tenant.imported",
+      resource_type: "tenant",
+      of_tenant: true,
+      slug: "acme",
+      chain_valid: true,
+      site_id: null,
+      last: true,
+      now: true,
+    });
+    const { bundle, ...rest } = metadata ?? { bundle: {} };
+    assert.deepEqual(rest, {
+      tool: "pgtenant",
+      mode: "missing",
+      rows: { inserted: 4, updated: 0, deleted: 0 },
+    });
+    assert.equal(bundle.name, "acme.jsonl");
+    assert.match(bundle.sha256 ?? "", /^[0-9a-f]{64}$/);
+    // Nothing is left to do, so there is nothing to tell.
+    const done = await digestOf(database);
+    await importBytes(database.url, bytes, { audit: true });
+    await assertUnchanged(database, done);
+  }));
+
+test("the event of a clone is the new tenant's, behind the events that it has copied", () =>
+  withDatabase("audit-event-clone", async (database) => {
+    const bytes = await freshBundle("acme");
+    await importBytes(database.url, bytes, {
+      audit: true,
+      clone: { slug: "copy", withAudit: true },
+    });
+    await assertChain(database);
+    assert.equal(await assertHashes(database, ours), 1);
+    const events = await database.query(`
+      SELECT action, slug, metadata_json ->> 'clonedFrom' AS "from", (metadata_json -> 'rows' ->> 'inserted')::int > 100 AS counted
+        FROM audit_events e JOIN tenants t ON t.id = tenant_id ORDER BY e.id DESC LIMIT 1`);
+    assert.deepEqual(events, [
+      { action: "tenant.cloned", slug: "copy", from: "acme", counted: true },
+    ]);
+  }));
+
+test("an event that a trigger alters, and a log of another kind, are refused", async () => {
+  await withDatabase("audit-event-trigger", async (database) => {
+    const bytes = await freshBundle("acme");
+    await database.query(`
+      ${loseKeys};
+      CREATE FUNCTION rehash() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN NEW.entry_hash := 'mine'; RETURN NEW; END $$;
+      CREATE TRIGGER rehash BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION rehash();`);
+    // Sequences move, of course; rows do not.
+    const rows = async () => (await digestOf(database)).tables;
+    const before = await rows();
+    await assert.rejects(importBytes(database.url, bytes, { audit: true }), {
+      exitCode: 7,
+      message:
+        'the database made something else of the event in "public.audit_events"; everything was rolled back',
+    });
+    assert.deepEqual(await rows(), before);
+  });
+  const other = await createOtherDatabase("audit-event-other");
+  try {
+    const { bytes } = await exportBundle(other.url, "north", { profile: otherProfile });
+    await assertImportRefused(
+      other,
+      bytes,
+      { audit: true, profile: otherProfile },
+      { exitCode: 2, message: /^--audit: the profile "shop" names no chained table$/ },
+    );
+  } finally {
+    await other.drop();
+  }
+});

@@ -46,7 +46,8 @@ export function findKeyClasses(
   const classes: KeyClass[] = [];
   const refused: string[] = [];
   const renewed = new Set<string>();
-  for (const { columns, makers } of tiedColumns(schema)) {
+  const tied = tiedColumns(schema);
+  for (const { columns, makers } of tied) {
     const concerned = makers.filter(({ table }) => cloned.has(table.name));
     const mentioned = makers.filter(({ table }) => leftOut.has(table.name));
     if (concerned.length + mentioned.length === 0) continue;
@@ -57,12 +58,25 @@ export function findKeyClasses(
       for (const member of columns) renewed.add(nameOf(member));
     }
   }
-  for (const table of schema.tables) {
-    if (!cloned.has(table.name)) continue;
-    const key = keyOf(table);
-    if (key.some((column) => renewed.has(`${table.name}.${column}`))) continue;
-    refused.push(`${table.name} (${key.join(", ")})`);
-  }
+  const stuck = schema.tables.filter(
+    (table) =>
+      cloned.has(table.name) &&
+      !keyOf(table).some((column) => renewed.has(`${table.name}.${column}`)),
+  );
+  // With a key that comes of another stuck table goes what is wrong with it.
+  const byItself = stuck.filter((table) =>
+    keyOf(table).every((column) => {
+      const makers = tied.find(({ columns }) =>
+        columns.some((c) => c.table.name === table.name && c.column.name === column),
+      )?.makers;
+      return (
+        makers === undefined ||
+        makers.some((maker) => maker.table.name === table.name) ||
+        !makers.some((maker) => stuck.includes(maker.table))
+      );
+    }),
+  );
+  for (const table of byItself) refused.push(`${table.name} (${keyOf(table).join(", ")})`);
   return { classes, refused };
 }
 

@@ -1,5 +1,5 @@
 import { type RawBuilder, sql } from "kysely";
-import type { Table } from "../../catalog/catalog.ts";
+import type { Column, Table } from "../../catalog/catalog.ts";
 import { relation } from "../../catalog/ownership.ts";
 import { AppError, ExitCode } from "../../errors.ts";
 import { qualifiedName } from "../../postgres/identifiers.ts";
@@ -111,9 +111,12 @@ async function setNewValues(
     case "slug":
       await sql`UPDATE ${map} SET new = ${sql.lit(slug)}::${type}`.execute(session.db);
       return;
-    case "text":
-      await sql`UPDATE ${map} SET new = (${fitsNothing})::${type}`.execute(session.db);
+    case "text": {
+      const [maker] = makers;
+      if (maker === undefined) return;
+      await sql`UPDATE ${map} SET new = ${fitsNothing(maker.column)}`.execute(session.db);
       return;
+    }
     case "sequence": {
       const { sequence } = successor;
       const name = qualifiedName(sequence.schema, sequence.relation);
@@ -138,7 +141,13 @@ async function setNewValues(
 }
 
 /** A text that no one else has, and that is no hash or token of anything. */
-export const fitsNothing = sql`'pgtenant-clone-' || gen_random_uuid()`;
+export function fitsNothing({ type }: Column): RawBuilder<unknown> {
+  const length = Number(/^character(?: varying)?\((\d+)\)$/.exec(type)?.[1] ?? Infinity);
+  // What is too short for the words still holds chance.
+  return length > 50
+    ? sql`('pgtenant-clone-' || gen_random_uuid())::${sql.raw(type)}`
+    : sql`left(replace(gen_random_uuid()::text, '-', ''), ${sql.lit(length)})::${sql.raw(type)}`;
+}
 
 /**
  * A sequence that is behind its table gives keys that rows have already.

@@ -111,13 +111,7 @@ function lostValue(staged: StagedTable, column: Column): RawBuilder<unknown> {
   if (!column.notNull) return sql`NULL::${type}`;
   if (isUuid(column)) return sql`gen_random_uuid()::${type}`;
   if (column.plainType === "bytea") return sql`sha256(gen_random_uuid()::text::bytea)`;
-  if (isText(column)) {
-    const length = Number(/^character(?: varying)?\((\d+)\)$/.exec(column.type)?.[1] ?? 0);
-    // What is too short for the word still holds chance.
-    return length === 0 || length >= 51
-      ? sql`(${fitsNothing})::${type}`
-      : sql`left(replace(gen_random_uuid()::text, '-', ''), ${sql.lit(length)})::${type}`;
-  }
+  if (isText(column)) return fitsNothing(column);
   throw new AppError(
     "cannot-drop",
     ExitCode.refused,

@@ -32,6 +32,12 @@ suite("a profile file", () => {
       appendOnly: [],
       chain: {},
       secrets: {},
+      personal: {},
+      inFlight: {},
+      expire: {},
+      logs: {},
+      groups: {},
+      clone: { leaveOut: {}, drop: {}, renumber: {}, ids: {} },
     });
   });
 

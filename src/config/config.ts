@@ -13,6 +13,12 @@ export interface RawOptions {
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** Whom to tell of a run's end. */
+export interface Notice {
+  readonly url: string | undefined;
+  readonly command: string | undefined;
+}
+
 /** Flags over environment over defaults, resolved once. */
 export interface Config {
   readonly databaseUrl: string;
@@ -52,6 +58,25 @@ export interface Config {
     };
     /** For what has to lie in a file for a while; the system's own by default. */
     readonly tempDirectory: string | undefined;
+  };
+  readonly service: {
+    /** What the schedules' times are in. */
+    readonly timezone: string;
+    /** Cron expressions; undefined for a job that is off. */
+    readonly tenantSchedule: string | undefined;
+    readonly verifySchedule: string | undefined;
+    readonly drillSchedule: string | undefined;
+    /** Slugs or keys; undefined for all. */
+    readonly tenants: readonly string[] | undefined;
+    readonly rpoHours: number;
+    readonly rtoHours: number;
+    readonly onSuccess: Notice;
+    readonly onFailure: Notice;
+    /** Where one-shot runs leave their metrics for node_exporter. */
+    readonly metricsFile: string | undefined;
+    /** Undefined for no HTTP at all. */
+    readonly http: { readonly host: string; readonly port: number } | undefined;
+    readonly httpToken: string | undefined;
   };
   /** The folder of PostgreSQL's server programs; undefined to search for them. */
   readonly pgBin: string | undefined;
@@ -127,6 +152,26 @@ export function resolveConfig(
       }),
       tempDirectory: read(variables.tempDirectory),
     }),
+    service: Object.freeze({
+      timezone: withDefault(variables.timezone),
+      tenantSchedule: read(variables.tenantSchedule),
+      verifySchedule: read(variables.verifySchedule),
+      drillSchedule: read(variables.drillSchedule),
+      tenants: tenantsOf(withDefault(variables.tenants)),
+      rpoHours: Number(withDefault(variables.rpoHours)),
+      rtoHours: Number(withDefault(variables.rtoHours)),
+      onSuccess: Object.freeze({
+        url: read(variables.onSuccessUrl),
+        command: read(variables.onSuccessCommand),
+      }),
+      onFailure: Object.freeze({
+        url: read(variables.onFailureUrl),
+        command: read(variables.onFailureCommand),
+      }),
+      metricsFile: read(variables.metricsFile),
+      http: addressOf(withDefault(variables.httpListen)),
+      httpToken: read(variables.httpToken),
+    }),
     pgBin: read(variables.pgBin),
     searchPath: environment.PATH,
     programEnvironment: programEnvironment(environment),
@@ -134,6 +179,9 @@ export function resolveConfig(
       ...secretsOfUrl(databaseUrl),
       ...[
         encryptionKey,
+        read(variables.httpToken),
+        read(variables.onSuccessUrl),
+        read(variables.onFailureUrl),
         environment.PGPASSWORD,
         environment.AWS_SECRET_ACCESS_KEY,
         environment.AWS_SESSION_TOKEN,
@@ -154,6 +202,17 @@ function programEnvironment(environment: Environment): Readonly<Record<string, s
       ),
     ),
   );
+}
+
+function tenantsOf(value: string): readonly string[] | undefined {
+  return value.trim() === "all" ? undefined : listOf(value, /,/);
+}
+
+function addressOf(value: string): Config["service"]["http"] {
+  if (value === "off") return undefined;
+  const at = value.lastIndexOf(":");
+  const host = value.slice(0, at).replace(/^\[(.*)\]$/, "$1");
+  return Object.freeze({ host, port: Number(value.slice(at + 1)) });
 }
 
 function listOf(value: string | undefined, separator: RegExp): readonly string[] {

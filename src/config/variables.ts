@@ -24,12 +24,29 @@ const booleans: Readonly<Record<string, boolean>> = {
   "0": false,
 };
 
+const cronForm = "a cron expression of five fields, such as 0 2 * * *";
+
 /** How many backups of a kind retention keeps, beside those of BACKUP_RETENTION_DAYS. */
 function keepNumber<Word extends string>(word: Word) {
   return {
     name: `BACKUP_KEEP_${word}`,
     form: "a whole number, at least 1",
     accepts: isPositiveInteger,
+  } as const;
+}
+
+/** When a job of the service runs that is off unless somebody wants it. */
+function schedule<Name extends string>(name: Name) {
+  return { name, form: cronForm, accepts: isCron } as const;
+}
+
+/** A URL that may hold a token of its own. */
+function noticeUrl<Name extends string>(name: Name) {
+  return {
+    name,
+    secret: true,
+    form: "a URL that begins with http:// or https://",
+    accepts: (value: string) => /^https?:\/\//.test(value) && URL.canParse(value),
   } as const;
 }
 
@@ -45,8 +62,8 @@ export const variables = {
   schedule: {
     name: "BACKUP_SCHEDULE",
     default: "0 2 * * *",
-    form: "a cron expression of five fields, such as 0 2 * * *",
-    accepts: (value) => /^(@[a-z]+|[\w*/,?#-]+(\s+[\w*/,?#-]+){4,5})$/.test(value.trim()),
+    form: cronForm,
+    accepts: isCron,
   },
   directory: {
     name: "BACKUP_DIR",
@@ -133,6 +150,62 @@ export const variables = {
     form: "the path of a folder",
     accepts: anything,
   },
+  timezone: {
+    name: "BACKUP_TIMEZONE",
+    default: "UTC",
+    form: "a time zone, such as UTC or Europe/Berlin",
+    accepts: isTimezone,
+  },
+  tenantSchedule: schedule("BACKUP_TENANT_SCHEDULE"),
+  tenants: {
+    name: "BACKUP_TENANTS",
+    default: "all",
+    form: "all, or slugs of tenants with commas between them",
+    accepts: anything,
+  },
+  verifySchedule: schedule("BACKUP_VERIFY_SCHEDULE"),
+  drillSchedule: schedule("BACKUP_DRILL_SCHEDULE"),
+  rpoHours: {
+    name: "BACKUP_RPO_HOURS",
+    default: "24",
+    form: "a number of hours, greater than 0",
+    accepts: isPositiveNumber,
+  },
+  rtoHours: {
+    name: "BACKUP_RTO_HOURS",
+    default: "4",
+    form: "a number of hours, greater than 0",
+    accepts: isPositiveNumber,
+  },
+  onSuccessUrl: noticeUrl("BACKUP_ON_SUCCESS_URL"),
+  onFailureUrl: noticeUrl("BACKUP_ON_FAILURE_URL"),
+  onSuccessCommand: {
+    name: "BACKUP_ON_SUCCESS_COMMAND",
+    form: "a command for the shell",
+    accepts: anything,
+  },
+  onFailureCommand: {
+    name: "BACKUP_ON_FAILURE_COMMAND",
+    form: "a command for the shell",
+    accepts: anything,
+  },
+  metricsFile: {
+    name: "PGTENANT_METRICS_FILE",
+    form: "the path of a file that ends with .prom",
+    accepts: (value) => value.endsWith(".prom"),
+  },
+  httpListen: {
+    name: "PGTENANT_HTTP_LISTEN",
+    default: "127.0.0.1:9187",
+    form: "an address and a port, such as 127.0.0.1:9187, or off",
+    accepts: (value) => value === "off" || /^(\[[0-9a-f:.]+\]|[\w.-]+):\d{1,5}$/i.test(value),
+  },
+  httpToken: {
+    name: "PGTENANT_HTTP_TOKEN",
+    secret: true,
+    form: "a token of at least 16 characters",
+    accepts: (value) => value.length >= 16,
+  },
   profile: {
     name: "PGTENANT_PROFILE",
     default: "n-kudo",
@@ -184,4 +257,21 @@ function isBoolean(value: string): boolean {
 
 function isPositiveInteger(value: string): boolean {
   return /^\s*\d{1,9}\s*$/.test(value) && Number(value) >= 1;
+}
+
+function isCron(value: string): boolean {
+  return /^(@[a-z]+|[\w*/,?#-]+(\s+[\w*/,?#-]+){4,5})$/.test(value.trim());
+}
+
+function isTimezone(value: string): boolean {
+  try {
+    new Intl.DateTimeFormat("en", { timeZone: value });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isPositiveNumber(value: string): boolean {
+  return /^\s*\d{1,6}(\.\d{1,6})?\s*$/.test(value) && Number(value) > 0;
 }

@@ -302,20 +302,26 @@ class Staging {
     if (this.#filter === "not yet" || this.#filter === undefined) {
       await this.#stage({ bytes, count, numberOf: (index) => firstRow + index });
     } else if (this.#filter.keeps !== undefined) {
-      this.#hold(bytes, firstRow, this.#filter.keeps);
+      this.#hold(bytes, firstRow, this.#filter);
       if (this.#heldBytes >= heldBytes) await this.#stageHeld();
     }
   }
 
   /** Few lines of each batch are held, and a statement for each would take longer than its rows. */
-  #hold(bytes: Buffer, firstRow: number, keeps: (row: Row) => boolean): void {
+  #hold(bytes: Buffer, firstRow: number, { keeps, scan }: LeafFilter): void {
     const kept: Buffer[] = [];
-    for (const [index, line] of splitLines(bytes).entries()) {
-      const row = parsedRow(line);
-      // What is no row is for the validator to say.
-      if (row !== undefined && !keeps(row)) continue;
-      kept.push(line);
-      this.#heldRows.push(firstRow + index);
+    for (let start = 0, number = firstRow; start < bytes.length; number += 1) {
+      const end = endOfLine(bytes, start);
+      if (scan?.mayMatter(bytes, start, end) !== false) {
+        const line = bytes.subarray(start, end);
+        const row = parsedRow(line);
+        // What is no row is for the validator to say.
+        if (row === undefined || keeps?.(row) === true) {
+          kept.push(line);
+          this.#heldRows.push(number);
+        }
+      }
+      start = end;
     }
     const copy = Buffer.concat(kept);
     this.#held.push(copy);
@@ -507,11 +513,15 @@ interface Lines {
   readonly numberOf: (index: number) => number;
 }
 
+function endOfLine(bytes: Buffer, start: number): number {
+  const feed = bytes.indexOf(lineFeed, start);
+  return feed < 0 ? bytes.length : feed + 1;
+}
+
 function splitLines(bytes: Buffer): Buffer[] {
   const lines: Buffer[] = [];
   for (let start = 0; start < bytes.length; ) {
-    const feed = bytes.indexOf(lineFeed, start);
-    const end = feed < 0 ? bytes.length : feed + 1;
+    const end = endOfLine(bytes, start);
     lines.push(bytes.subarray(start, end));
     start = end;
   }

@@ -13,6 +13,7 @@ import { belongingAncestors, belongingKeys, isLeaf } from "./belonging.ts";
 import { type Chosen, chooseRows, hasKey } from "./choose.ts";
 import { type ParsedSelection, parseSelection } from "./items.ts";
 import { createKeyTables, type KeyTables } from "./key-tables.ts";
+import { LineScan, plainUuid, type SoughtColumn } from "./line-scan.ts";
 import { liveSide, stagedSide } from "./sides.ts";
 
 /** A table of which only rows were staged that may be chosen. */
@@ -28,6 +29,8 @@ export interface FilteredTable {
 export interface LeafFilter {
   /** Undefined: no row at all is kept, and none needs to be read. */
   readonly keeps: ((row: Row) => boolean) | undefined;
+  /** Passes over most of the others without parsing them. */
+  readonly scan?: LineScan;
   readonly filtered: FilteredTable | undefined;
 }
 
@@ -89,9 +92,9 @@ export class LeafFilters {
     if (byParents === undefined) {
       return sinceThen === undefined ? undefined : { keeps: sinceThen, filtered: undefined };
     }
-    const { keeps, filtered } = byParents;
+    const { keeps } = byParents;
     if (keeps === undefined || sinceThen === undefined) return byParents;
-    return { keeps: (row) => sinceThen(row) && keeps(row), filtered };
+    return { ...byParents, keeps: (row) => sinceThen(row) && keeps(row) };
   }
 
   /** Sure of rows alone that are older by a millisecond: JavaScript cuts the rest. */
@@ -145,6 +148,10 @@ export class LeafFilters {
     if (live === undefined) return undefined;
     const filtered = { table: table.name, parents, live: this.#clone ? undefined : keyTables };
     return {
+      scan: new LineScan([
+        ...parents.map(({ key, known }) => firstOf(key.columns, known)),
+        ...(live.size === 0 ? [] : [firstOf(own, live)]),
+      ]),
       keeps: (row) =>
         isIn(live, row, own) || parents.some(({ key, known }) => isIn(known, row, key.columns)),
       filtered,
@@ -187,13 +194,17 @@ function isIn(known: ReadonlySet<string>, row: Row, columns: readonly string[]):
     const value = row[column];
     if (value === null) return false;
     if (typeof value === "number") texts.push(String(value));
-    else if (typeof value === "string" && uuid.test(value)) texts.push(value);
+    else if (typeof value === "string" && plainUuid.test(value)) texts.push(value);
     else return true;
   }
   return known.has(texts.join("\n"));
 }
 
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+/** Whoever has none of these has none of the tuples. */
+function firstOf(columns: readonly string[], tuples: ReadonlySet<string>): SoughtColumn {
+  const [name = ""] = columns;
+  return { name, values: new Set(Array.from(tuples, (tuple) => tuple.split("\n", 1).join())) };
+}
 
 function textsOf(alias: string, columns: readonly string[]): RawBuilder<unknown> {
   return sql`ARRAY[${sql.join(columns.map((column) => sql`${sql.id(alias, column)}::text`))}] AS texts`;
@@ -230,7 +241,7 @@ async function tuples(
 
 /** As JSON.parse and String make it of the value; large numbers lose the same digits on both ways. */
 function asInJson(text: string): string {
-  return uuid.test(text) ? text : String(Number(text));
+  return plainUuid.test(text) ? text : String(Number(text));
 }
 
 /**

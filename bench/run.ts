@@ -89,7 +89,7 @@ function pgtenant(database: string, ...args: string[]): Promise<Measurement> {
   return measure({
     command: program,
     args: [...args, "--quiet"],
-    env: { DATABASE_URL: database },
+    env: { DATABASE_URL: database, BACKUP_DIR: join(work, "backups") },
   });
 }
 

@@ -1,4 +1,3 @@
-import type { Opener } from "../bundle/encryption.ts";
 import type { BundleHeader } from "../bundle/format.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import { type Session, withTransaction } from "../postgres/session.ts";
@@ -41,24 +40,22 @@ export async function importBundle(
   refuseReceipt(header, options.name);
   refuseRedacted(header, options.name, options.acceptRedacted);
   requireAuditLog(schema, options);
+  const receipt = await ReceiptFile.prepare(options.dryRun ? undefined : options.receipt, opener, {
+    of: "import",
+    source: options.name,
+  });
   const run = async () => {
     await session.client.query("SET temp_buffers = '64MB'").catch(() => undefined);
     await session.client.query("SET work_mem = '64MB'");
     if (options.clone !== undefined) await refuseBadIdentity(session, schema, options.clone);
     const bundle = await stageBundle(session, schema, parts, header, options);
-    const { working, applied, receipt } = await planAndApply(
-      session,
-      schema,
-      bundle,
-      opener,
-      options,
-    );
+    const { working, applied } = await planAndApply(session, schema, bundle, receipt, options);
     options.progress.stop();
     return {
       plan: working.plan,
       applied,
       rowsInBundle: bundle.rows,
-      receipt,
+      receipt: receipt.path,
       seconds: (performance.now() - started) / 1000,
     };
   };
@@ -70,13 +67,9 @@ async function planAndApply(
   session: Session,
   schema: OpenSchema,
   staged: StagedBundle,
-  opener: Opener,
+  receipt: ReceiptFile,
   options: ImportOptions,
-): Promise<{ working: WorkingPlan; applied: boolean; receipt: string | null }> {
-  const receipt = await ReceiptFile.prepare(options.dryRun ? undefined : options.receipt, opener, {
-    of: "import",
-    source: options.name,
-  });
+): Promise<{ working: WorkingPlan; applied: boolean }> {
   try {
     return await withTransaction(session, "REPEATABLE READ", async () => {
       await session.client.query("SET LOCAL lock_timeout = '10s'");
@@ -85,7 +78,7 @@ async function planAndApply(
       options.onPlan?.(planned.plan);
       refuseOtherPlan(planned.plan.hash, options.planHash);
       if (options.dryRun || isEmpty(planned.plan)) {
-        return { working: planned, applied: false, receipt: null };
+        return { working: planned, applied: false };
       }
       if (isDestructive(planned.plan) && !options.confirmed) throw unconfirmed(planned);
       refuseTriggers(planned.firing, options.disableTriggers);
@@ -98,7 +91,7 @@ async function planAndApply(
       );
       await moveSequences(session, working.bundle);
       receipt.committing();
-      return { working, applied: true, receipt: receipt.path };
+      return { working, applied: true };
     });
   } catch (error) {
     await receipt.discardAfter(error);

@@ -1,5 +1,5 @@
 import { sql } from "kysely";
-import type { DecryptionKeys, Opener } from "../bundle/encryption.ts";
+import type { DecryptionKeys } from "../bundle/encryption.ts";
 import type { BundleHeader, ReceiptHeader } from "../bundle/format.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import { type Session, withTransaction } from "../postgres/session.ts";
@@ -71,12 +71,16 @@ export async function undoImport(
   const { receipt } = header;
   if (receipt === undefined) throw notAReceipt(options.name);
   requireProfile(schema, header, options.name);
+  const ours = await ReceiptFile.prepare(options.dryRun ? undefined : options.receipt, opener, {
+    of: "undo",
+    source: options.name,
+  });
   const own = await requireDatabase(session, header, receipt, options);
   const run = async (): Promise<UndoResult> => {
     const wasCommitted = !own || (await isCommitted(session, receipt));
     const outcome = wasCommitted
-      ? await stageAndApply(session, schema, { header, receipt, parts, opener }, options)
-      : { plan: null, applied: false, receipt: null };
+      ? await stageAndApply(session, schema, { header, receipt, parts }, ours, options)
+      : { plan: null, applied: false };
     if (!wasCommitted) await parts.return(undefined);
     options.progress.stop();
     return {
@@ -84,6 +88,7 @@ export async function undoImport(
       tenant: header.tenant,
       wasCommitted,
       ...outcome,
+      receipt: ours.path,
       seconds: (performance.now() - started) / 1000,
     };
   };
@@ -94,15 +99,15 @@ interface OpenReceipt {
   readonly header: BundleHeader;
   readonly receipt: ReceiptHeader;
   readonly parts: Awaited<ReturnType<typeof openBundle>>["parts"];
-  readonly opener: Opener;
 }
 
-type Outcome = Pick<UndoResult, "plan" | "applied" | "receipt">;
+type Outcome = Pick<UndoResult, "plan" | "applied">;
 
 async function stageAndApply(
   session: Session,
   schema: OpenSchema,
-  { header, receipt, parts, opener }: OpenReceipt,
+  { header, receipt, parts }: OpenReceipt,
+  ours: ReceiptFile,
   options: UndoOptions,
 ): Promise<Outcome> {
   await session.client.query("SET temp_buffers = '64MB'").catch(() => undefined);
@@ -119,20 +124,16 @@ async function stageAndApply(
     },
   );
   const staged = await matchWritten(session, header, receipt, bundle);
-  return await planAndApply(session, schema, staged, opener, options);
+  return await planAndApply(session, schema, staged, ours, options);
 }
 
 async function planAndApply(
   session: Session,
   schema: OpenSchema,
   staged: StagedReceipt,
-  opener: Opener,
+  ours: ReceiptFile,
   options: UndoOptions,
 ): Promise<Outcome> {
-  const receipt = await ReceiptFile.prepare(options.dryRun ? undefined : options.receipt, opener, {
-    of: "undo",
-    source: options.name,
-  });
   try {
     return await withTransaction(session, "REPEATABLE READ", async () => {
       await session.client.query("SET LOCAL lock_timeout = '10s'");
@@ -140,19 +141,19 @@ async function planAndApply(
       const working = await makeUndoPlan(session, schema, staged, options);
       const { plan } = working;
       options.onPlan?.(plan);
-      if (options.dryRun || isEmpty(plan)) return { plan, applied: false, receipt: null };
+      if (options.dryRun || isEmpty(plan)) return { plan, applied: false };
       if (!options.confirmed) throw unconfirmed(plan);
       refuseTriggers(working.firing, options.disableTriggers);
-      await receipt.write(session, schema, working, options.progress);
+      await ours.write(session, schema, working, options.progress);
       await withoutTriggers(session, working.firing, () =>
         writePlan(session, schema, working, options.progress),
       );
       await moveSequences(session, working.bundle);
-      receipt.committing();
-      return { plan, applied: true, receipt: receipt.path };
+      ours.committing();
+      return { plan, applied: true };
     });
   } catch (error) {
-    await receipt.discardAfter(error);
+    await ours.discardAfter(error);
     throw constraintError(error);
   }
 }

@@ -20,8 +20,10 @@ process.once("exit", () => {
 export interface CommandOptions {
   /** `DATABASE_URL` of the command; without it the variable is absent. */
   readonly url?: string;
-  /** Further variables. Of our own environment the command gets PATH and HOME, nothing else;
-   * BACKUP_DIR is a folder that is removed in the end. */
+  /**
+   * Further variables. Of our own environment the command gets PATH and HOME, nothing else;
+   * BACKUP_DIR is a folder that is removed in the end.
+   */
   readonly env?: Readonly<Record<string, string>>;
   /** What it reads on its standard input, which is empty by default. */
   readonly input?: string | Uint8Array;

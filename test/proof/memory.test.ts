@@ -30,16 +30,24 @@ suite("the compiled program", () => {
     for (const size of sizes) {
       await addLogLines(database, size - rows);
       rows = size;
+      const receipt = join(program.folder, `receipt${size}`);
       for (const args of [
         ["export", "acme", "-o", bundle, "--overwrite"],
         ["verify", bundle],
-        ["import", bundle, "--dry-run"],
+        ["import", bundle, "--receipt", receipt],
+        ["undo", receipt, "--yes", "--receipt", `${receipt}-of-undo`],
+        ["undo", `${receipt}-of-undo`, "--yes", "--receipt", `${receipt}-of-redo`],
       ]) {
         const [command = ""] = args;
-        peaks.set(command, [
-          ...(peaks.get(command) ?? []),
-          (await program.measure(database.url, args)).peakMb,
-        ]);
+        if (command === "import") {
+          await database.query("DELETE FROM tenants WHERE slug = 'acme'");
+        }
+        // What gives the rows back for the next size need not be measured.
+        if (command === "undo" && args[1] !== receipt && size === sizes.at(-1)) continue;
+        const { peakMb: peak } = await program.measure(database.url, args);
+        if (args[1] !== `${receipt}-of-undo`) {
+          peaks.set(command, [...(peaks.get(command) ?? []), peak]);
+        }
       }
     }
     for (const [command, [small = 0, large = 0]] of peaks) {

@@ -19,7 +19,7 @@ import {
   schemaOptionsOf,
   usage,
 } from "./options.ts";
-import { type ReceiptArguments, receiptOptionsOf, withReceiptOption } from "./receipt-options.ts";
+import { receiptOption, receiptOptionsOf } from "./receipt-options.ts";
 import { recorded } from "./recorded.ts";
 import {
   repeatableSelection,
@@ -30,11 +30,7 @@ import {
 } from "./selection-options.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 
-interface ImportArguments
-  extends GlobalArguments,
-    KeyArguments,
-    SelectionArguments,
-    ReceiptArguments {
+interface ImportArguments extends GlobalArguments, KeyArguments, SelectionArguments {
   bundle: string;
   mode: ImportMode;
   "dry-run": boolean;
@@ -52,6 +48,7 @@ interface ImportArguments
   audit: boolean;
   "accept-redacted": boolean;
   "max-row-size": string;
+  receipt?: string | undefined;
 }
 
 type Arguments = ArgumentsCamelCase<ImportArguments>;
@@ -61,93 +58,93 @@ export const importCommand = defineCommand<ImportArguments>({
   summary: "put a bundle's rows back, in one transaction",
   options: (yargs) =>
     withSelectionOptions(
-      withReceiptOption(
-        withKeyOptions(
-          yargs
-            .positional("bundle", bundleArgument)
-            .option("mode", {
-              choices: ["missing", "overwrite", "replace"] as const,
-              default: "missing" as const,
-              requiresArg: true,
-              describe:
-                "insert what is absent; also set rows that differ; also delete rows the bundle lacks",
-            })
-            .option("dry-run", {
-              type: "boolean",
-              default: false,
-              describe: "show the plan and change nothing",
-            })
-            .option("yes", {
-              type: "boolean",
-              default: false,
-              describe: "confirm that rows are altered or deleted",
-            })
-            .option("set", {
-              type: "string",
-              requiresArg: true,
-              describe:
-                "table.column=value for a column that needs a value and has none (repeatable)",
-            })
-            .option("leave-out", {
-              type: "string",
-              requiresArg: true,
-              describe: "a table or table.column that the target lacks and may lose (repeatable)",
-            })
-            .option("disable-triggers", {
-              type: "boolean",
-              default: false,
-              describe: "keep user triggers from altering the rows",
-            })
-            .option("keep-in-flight", {
-              type: "boolean",
-              default: false,
-              describe: "restore work that was in flight as it was, instead of ending it",
-            })
-            .option("expire-credentials", {
-              type: "boolean",
-              default: false,
-              describe: "bring tokens and keys back revoked",
-            })
-            .option("on-collision", {
-              choices: ["fail", "skip", "adopt"] as const,
-              default: "fail" as const,
-              requiresArg: true,
-              describe:
-                "a live row of another key holds a unique value: refuse, leave the row out, or let the live row stand for it",
-            })
-            .option("plan", {
-              type: "string",
-              requiresArg: true,
-              describe: "apply only the plan with this hash, as a dry run has shown it",
-            })
-            .option("as-tenant", {
-              type: "string",
-              requiresArg: true,
-              describe: "import as a new tenant with this slug, under new keys",
-            })
-            .option("name", {
-              type: "string",
-              requiresArg: true,
-              describe: "with --as-tenant: the new tenant's name",
-            })
-            .option("with-audit", {
-              type: "boolean",
-              default: false,
-              describe: "with --as-tenant: append the audit events too, chained anew and marked",
-            })
-            .option("audit", {
-              type: "boolean",
-              default: false,
-              describe: "append an event about the import to the audit log",
-            })
-            .option("accept-redacted", {
-              type: "boolean",
-              default: false,
-              describe: "take a bundle whose secrets or names were replaced",
-            }),
-        ),
+      withKeyOptions(
+        yargs
+          .positional("bundle", bundleArgument)
+          .option("mode", {
+            choices: ["missing", "overwrite", "replace"] as const,
+            default: "missing" as const,
+            requiresArg: true,
+            describe:
+              "insert what is absent; also set rows that differ; also delete rows the bundle lacks",
+          })
+          .option("dry-run", {
+            type: "boolean",
+            default: false,
+            describe: "show the plan and change nothing",
+          })
+          .option("yes", {
+            type: "boolean",
+            default: false,
+            describe: "confirm that rows are altered or deleted",
+          })
+          .option("set", {
+            type: "string",
+            requiresArg: true,
+            describe:
+              "table.column=value for a column that needs a value and has none (repeatable)",
+          })
+          .option("leave-out", {
+            type: "string",
+            requiresArg: true,
+            describe: "a table or table.column that the target lacks and may lose (repeatable)",
+          })
+          .option("disable-triggers", {
+            type: "boolean",
+            default: false,
+            describe: "keep user triggers from altering the rows",
+          })
+          .option("keep-in-flight", {
+            type: "boolean",
+            default: false,
+            describe: "restore work that was in flight as it was, instead of ending it",
+          })
+          .option("expire-credentials", {
+            type: "boolean",
+            default: false,
+            describe: "bring tokens and keys back revoked",
+          })
+          .option("on-collision", {
+            choices: ["fail", "skip", "adopt"] as const,
+            default: "fail" as const,
+            requiresArg: true,
+            describe:
+              "a live row of another key holds a unique value: refuse, leave the row out, or let the live row stand for it",
+          })
+          .option("plan", {
+            type: "string",
+            requiresArg: true,
+            describe: "apply only the plan with this hash, as a dry run has shown it",
+          })
+          .option("as-tenant", {
+            type: "string",
+            requiresArg: true,
+            describe: "import as a new tenant with this slug, under new keys",
+          })
+          .option("name", {
+            type: "string",
+            requiresArg: true,
+            describe: "with --as-tenant: the new tenant's name",
+          })
+          .option("with-audit", {
+            type: "boolean",
+            default: false,
+            describe: "with --as-tenant: append the audit events too, chained anew and marked",
+          })
+          .option("audit", {
+            type: "boolean",
+            default: false,
+            describe: "append an event about the import to the audit log",
+          })
+          .option("accept-redacted", {
+            type: "boolean",
+            default: false,
+            describe: "take a bundle whose secrets or names were replaced",
+          }),
       ),
-    ).option("max-row-size", maxRowSizeOption),
+    )
+      .option("max-row-size", maxRowSizeOption)
+      .option("receipt", receiptOption),
   examples: [
     ["pgtenant import acme.jsonl.zst --dry-run", "show what would change"],
     ["pgtenant import acme.jsonl.zst", "insert the rows that are missing"],

@@ -1,25 +1,18 @@
-import type { Argv } from "yargs";
 import type { ReceiptOptions } from "../tenant/receipt-file.ts";
 import type { Context } from "./command.ts";
 import { encryptionOf } from "./key-options.ts";
 import { usage } from "./options.ts";
 
-export interface ReceiptArguments {
-  receipt?: string | undefined;
-}
-
-export function withReceiptOption<T>(yargs: Argv<T>): Argv<T & ReceiptArguments> {
-  return yargs.option("receipt", {
-    type: "string",
-    requiresArg: true,
-    describe: "the file of the receipt, which takes this back",
-    defaultDescription: "a dated file in BACKUP_DIR/receipts",
-  });
-}
+export const receiptOption = {
+  type: "string",
+  requiresArg: true,
+  describe: "the file of the receipt, which takes this back",
+  defaultDescription: "a dated file in BACKUP_DIR/receipts",
+} as const;
 
 /** @throws {AppError} exit 2 when the receipt is to be no file of this machine */
 export function receiptOptionsOf(
-  { receipt: file }: ReceiptArguments,
+  { receipt: file }: { readonly receipt?: string | undefined },
   { config, signal }: Context,
 ): ReceiptOptions {
   if (file === "" || file === "-" || /^s3:/i.test(file ?? "")) {

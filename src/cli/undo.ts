@@ -5,11 +5,11 @@ import { defineCommand, type GlobalArguments } from "./command.ts";
 import { whileApplying, withPlan } from "./import.ts";
 import { type KeyArguments, keysOf, repeatableKeys, withKeyOptions } from "./key-options.ts";
 import { connectionOf, maxRowSizeOption, parseRowSize, schemaOptionsOf } from "./options.ts";
-import { type ReceiptArguments, receiptOptionsOf, withReceiptOption } from "./receipt-options.ts";
+import { receiptOption, receiptOptionsOf } from "./receipt-options.ts";
 import { recorded } from "./recorded.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 
-interface UndoArguments extends GlobalArguments, KeyArguments, ReceiptArguments {
+interface UndoArguments extends GlobalArguments, KeyArguments {
   file: string;
   "dry-run": boolean;
   yes: boolean;
@@ -17,50 +17,51 @@ interface UndoArguments extends GlobalArguments, KeyArguments, ReceiptArguments 
   "keep-in-flight": boolean;
   "other-database": boolean;
   "max-row-size": string;
+  receipt?: string | undefined;
 }
 
 export const undoCommand = defineCommand<UndoArguments>({
   usage: "undo <file>",
   summary: "take an import back, by its receipt",
   options: (yargs) =>
-    withReceiptOption(
-      withKeyOptions(
-        yargs
-          .positional("file", {
-            type: "string",
-            demandOption: true,
-            describe: "the receipt that the import has named, or - for the standard input",
-          })
-          .option("dry-run", {
-            type: "boolean",
-            default: false,
-            describe: "show the plan and change nothing",
-          })
-          .option("yes", {
-            type: "boolean",
-            default: false,
-            describe: "confirm that rows are set back or deleted",
-          })
-          .option("disable-triggers", {
-            type: "boolean",
-            default: false,
-            describe: "keep user triggers from altering the rows",
-          })
-          .option("keep-in-flight", {
-            type: "boolean",
-            default: false,
-            describe: "rows that come back keep the state of work that was in flight",
-          })
-          .option("other-database", {
-            type: "boolean",
-            default: false,
-            describe: "the receipt is of the database that this one was restored or copied from",
-          }),
-      ),
-    ).option("max-row-size", maxRowSizeOption),
+    withKeyOptions(
+      yargs
+        .positional("file", {
+          type: "string",
+          demandOption: true,
+          describe: "the receipt that the import has named, or - for the standard input",
+        })
+        .option("dry-run", {
+          type: "boolean",
+          default: false,
+          describe: "show the plan and change nothing",
+        })
+        .option("yes", {
+          type: "boolean",
+          default: false,
+          describe: "confirm that rows are set back or deleted",
+        })
+        .option("disable-triggers", {
+          type: "boolean",
+          default: false,
+          describe: "keep user triggers from altering the rows",
+        })
+        .option("keep-in-flight", {
+          type: "boolean",
+          default: false,
+          describe: "rows that come back keep the state of work that was in flight",
+        })
+        .option("other-database", {
+          type: "boolean",
+          default: false,
+          describe: "the receipt is of the database that this one was restored or copied from",
+        }),
+    )
+      .option("max-row-size", maxRowSizeOption)
+      .option("receipt", receiptOption),
   examples: [
-    ["pgtenant undo receipts/receipt_acme_20240101_120000.jsonl.zst --dry-run", "show the plan"],
-    ["pgtenant undo receipts/receipt_acme_20240101_120000.jsonl.zst --yes", "take the import back"],
+    ["pgtenant undo receipt.jsonl.zst --dry-run", "show the plan"],
+    ["pgtenant undo receipt.jsonl.zst --yes", "take the import back"],
   ],
   exitCodes: [
     ExitCode.invalidInput,

@@ -173,9 +173,7 @@ export async function makeRandomSchema(
   for (const tenant of [0, 1]) {
     for (const [index, built] of all.entries()) {
       for (let row = 0; row < built.table.rows; row += 1) {
-        await client.query(
-          insertion(all, index, tenant, row, row, nameOf(index, tenant, row)),
-        );
+        await client.query(insertion(all, index, tenant, row, row, nameOf(index, tenant, row)));
       }
     }
   }

@@ -18,9 +18,9 @@ import {
   randomProfile,
   randomTables,
 } from "../harness/random-schema.ts";
-import { receiptsIn, undoInto } from "../harness/undo.ts";
 import { exportBundle, withTenantSchema } from "../harness/tenant-bundle.ts";
 import { readModel } from "../harness/tenant-model.ts";
+import { receiptsIn, undoInto } from "../harness/undo.ts";
 
 const seed = Number(process.env.PGTENANT_TEST_SEED ?? 20_260_101);
 const numRuns = Number(process.env.PGTENANT_TEST_RUNS ?? 200);

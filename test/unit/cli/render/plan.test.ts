@@ -33,7 +33,13 @@ suite("a plan for people", () => {
       / table +in bundle +chosen +insert\n +public.sites +1,200 +12 +12\n/,
     );
     const done = { ...alike, chosen: 3 };
-    const result = { plan: planOf([done]), applied: false, rowsInBundle: 99, receipt: null, seconds: 1 };
+    const result = {
+      plan: planOf([done]),
+      applied: false,
+      rowsInBundle: 99,
+      receipt: null,
+      seconds: 1,
+    };
     assert.equal(
       importText(result, false),
       "nothing to do: all 3 chosen rows of the bundle are there (1.0 s)",

@@ -16,6 +16,7 @@ interface UndoArguments extends GlobalArguments, KeyArguments {
   "disable-triggers": boolean;
   "keep-in-flight": boolean;
   "other-database": boolean;
+  audit: boolean;
   "max-row-size": string;
   receipt?: string | undefined;
 }
@@ -50,6 +51,11 @@ export const undoCommand = defineCommand<UndoArguments>({
           type: "boolean",
           default: false,
           describe: "rows that come back keep the state of work that was in flight",
+        })
+        .option("audit", {
+          type: "boolean",
+          default: false,
+          describe: "append an event about the undo to the audit log",
         })
         .option("other-database", {
           type: "boolean",
@@ -95,6 +101,7 @@ export const undoCommand = defineCommand<UndoArguments>({
       confirmed: args.yes,
       disableTriggers: args.disableTriggers,
       keepInFlight: args.keepInFlight,
+      audit: args.audit,
       otherDatabase: args.otherDatabase,
       maxRowBytes,
       keys,
@@ -123,6 +130,7 @@ export const undoCommand = defineCommand<UndoArguments>({
         nextAfterUndoPlan(result, args.file, [
           ...(args.keepInFlight ? ["--keep-in-flight"] : []),
           ...(args.disableTriggers ? ["--disable-triggers"] : []),
+          ...(args.audit ? ["--audit"] : []),
           ...(args.otherDatabase ? ["--other-database"] : []),
           ...(args.profile === undefined ? [] : ["--profile", args.profile]),
         ]),

@@ -8,6 +8,9 @@ import { emptyTally, type Tally } from "./proof-of-writes.ts";
 
 type AuditOptions = Pick<ImportOptions, "audit" | "clone">;
 
+/** What the event of an undo is called. */
+const undone = "tenant.import_undone";
+
 /**
  * The log that the options want something of.
  *
@@ -18,20 +21,24 @@ export function requireAuditLog(schema: OpenSchema, options: AuditOptions): Audi
   return options.audit === true ? auditLogOf(schema, "--audit") : undefined;
 }
 
-export function auditNotes(schema: OpenSchema, options: AuditOptions): readonly PlanNote[] {
+export function auditNotes(
+  schema: OpenSchema,
+  options: AuditOptions,
+  action = actionOf(options),
+): readonly PlanNote[] {
   const log = requireAuditLog(schema, options);
   if (log === undefined) return [];
   return [
     {
       kind: "audit",
       table: log.table.name,
-      reason: `an event "${actionOf(options)}" is appended to the log; other writers of the log wait from then on until the import is committed`,
+      reason: `an event "${action}" is appended to the log; other writers of the log wait from then on until all is committed`,
     },
   ];
 }
 
 /**
- * Appends the event of an import that has written its rows.
+ * Appends the event of an import, or an undo, that has written its rows.
  *
  * @param tallies what has been written, by table, to which the event is added
  */
@@ -47,7 +54,7 @@ export async function auditImport(
   const sum = (kind: "insert" | "update" | "relink" | "delete") =>
     plan.tables.reduce((rows, table) => rows + table[kind], 0);
   const inserted = await appendAuditEvent(session, log, {
-    action: actionOf(options),
+    action: plan.mode === "undo" ? undone : actionOf(options),
     tenantId: plan.tenant.id,
     metadata: {
       tool: "pgtenant",
@@ -68,6 +75,18 @@ export async function auditImport(
   const tally = tallies.get(log.table.name) ?? emptyTally();
   tally.inserted += inserted;
   tallies.set(log.table.name, tally);
+}
+
+/** The note about the event of an undo; without the tenant there is no place for one. */
+export function undoAuditNotes(
+  schema: OpenSchema,
+  options: AuditOptions,
+  tenantGoes: boolean,
+): readonly PlanNote[] {
+  const log = requireAuditLog(schema, options);
+  if (log === undefined || !tenantGoes) return auditNotes(schema, options, undone);
+  const reason = "no event is appended: it would belong to the tenant, which goes";
+  return [{ kind: "audit", table: log.table.name, reason }];
 }
 
 function actionOf({ clone }: AuditOptions): string {

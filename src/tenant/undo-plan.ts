@@ -5,6 +5,7 @@ import { AppError, ExitCode } from "../errors.ts";
 import type { Session } from "../postgres/session.ts";
 import { isDataException, sqlStateOf } from "../postgres/sqlstates.ts";
 import { adaptRows } from "./adapt.ts";
+import { undoAuditNotes } from "./audit-import.ts";
 import { proveBoundary, proveRoot } from "./boundary-proof.ts";
 import { type Conflict, refuseConflicts, undoAdvice } from "./conflicts.ts";
 import { rootOf } from "./find-tenant.ts";
@@ -42,7 +43,11 @@ export async function makeUndoPlan(
   session: Session,
   schema: OpenSchema,
   receipt: StagedReceipt,
-  options: { readonly disableTriggers: boolean; readonly keepInFlight: boolean },
+  options: {
+    readonly disableTriggers: boolean;
+    readonly keepInFlight: boolean;
+    readonly audit?: boolean;
+  },
 ): Promise<WorkingPlan> {
   const { bundle } = receipt;
   await requireTenant(session, schema, bundle);
@@ -67,6 +72,7 @@ export async function makeUndoPlan(
     tables.push({ ...counts, inBundle: rows, unchanged: rows - done });
     notes.push(...(await noteCredentials(session, schema, staged)));
   }
+  notes.push(...undoAuditNotes(schema, options, deletesTenant(schema, tables)));
   const firing = firingTriggers(schema, bundle, tables, unique.vacating);
   return {
     plan: {
@@ -84,6 +90,14 @@ export async function makeUndoPlan(
     vacating: unique.vacating,
     firing,
   };
+}
+
+/** True when the tenant's own row was inserted, and so goes again. */
+export function deletesTenant(
+  { root }: Pick<OpenSchema, "root">,
+  tables: readonly TablePlan[],
+): boolean {
+  return tables.some((table) => table.table === root.table && table.delete > 0);
 }
 
 /**

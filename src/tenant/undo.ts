@@ -4,6 +4,7 @@ import type { BundleHeader, ReceiptHeader } from "../bundle/format.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import { type Session, withTransaction } from "../postgres/session.ts";
 import type { ProgressListener } from "../progress.ts";
+import { auditImport, requireAuditLog } from "./audit-import.ts";
 import { constraintError, requireProfile, writePlan } from "./import.ts";
 import type { ImportPlan } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
@@ -14,7 +15,7 @@ import { moveSequences } from "./sequences.ts";
 import { openBundle, stageBundle } from "./staging.ts";
 import { withTenantLock } from "./tenant-lock.ts";
 import { refuseTriggers, withoutTriggers } from "./triggers.ts";
-import { makeUndoPlan } from "./undo-plan.ts";
+import { deletesTenant, makeUndoPlan } from "./undo-plan.ts";
 import { matchWritten, type StagedReceipt, takingWritten, withoutWritten } from "./written-rows.ts";
 
 export interface UndoOptions {
@@ -25,6 +26,8 @@ export interface UndoOptions {
   readonly disableTriggers: boolean;
   /** Rows that come back keep the state of work that was in flight. */
   readonly keepInFlight: boolean;
+  /** Appends an event about it to the tenant's audit log. */
+  readonly audit?: boolean;
   /** Takes a receipt that was written for another database, such as one that was restored since. */
   readonly otherDatabase: boolean;
   readonly maxRowBytes: number;
@@ -71,6 +74,7 @@ export async function undoImport(
   const { receipt } = header;
   if (receipt === undefined) throw notAReceipt(options.name);
   requireProfile(schema, header, options.name);
+  requireAuditLog(schema, options);
   const ours = await ReceiptFile.prepare(options.dryRun ? undefined : options.receipt, opener, {
     of: "undo",
     source: options.name,
@@ -146,7 +150,10 @@ async function planAndApply(
       refuseTriggers(working.firing, options.disableTriggers);
       await ours.write(session, schema, working, options.progress);
       await withoutTriggers(session, working.firing, () =>
-        writePlan(session, schema, working, options.progress),
+        writePlan(session, schema, working, options.progress, async (tallies) => {
+          if (deletesTenant(schema, plan.tables)) return;
+          await auditImport(session, schema, working, options, tallies);
+        }),
       );
       await moveSequences(session, working.bundle);
       ours.committing();

@@ -16,6 +16,7 @@ import {
 } from "../harness/import.ts";
 import { createOtherDatabase, otherProfile } from "../harness/other-database.ts";
 import { exportBundle } from "../harness/tenant-bundle.ts";
+import { importWithReceipt, undo, withUndoable } from "../harness/undo.ts";
 
 const ours = "metadata_json ->> 'tool' = 'pgtenant'";
 const loseKeys =
@@ -35,7 +36,7 @@ test("--audit appends one event to the log, linked to the event that is last by 
           kind: "audit",
           table: "public.audit_events",
           reason:
-            'an event "tenant.imported" is appended to the log; other writers of the log wait from then on until the import is committed',
+            'an event "tenant.imported" is appended to the log; other writers of the log wait from then on until all is committed',
         },
       ],
     );
@@ -92,6 +93,44 @@ test("the event of a clone is the new tenant's, behind the events that it has co
     assert.deepEqual(events, [
       { action: "tenant.cloned", slug: "copy", from: "acme", counted: true },
     ]);
+  }));
+
+test("an undo leaves the import's event, and appends one of its own with --audit", () =>
+  withUndoable("audit-event-undo", async (undoable) => {
+    const { database } = undoable;
+    const bytes = await freshBundle("acme");
+    await database.query(loseKeys);
+    const before = await database.query("SELECT * FROM api_keys ORDER BY id");
+    const { receipt } = await importWithReceipt(undoable, bytes, { audit: true });
+    const { plan } = await undo(undoable, receipt, { audit: true });
+    assert.deepEqual(await database.query("SELECT * FROM api_keys ORDER BY id"), before);
+    assert.deepEqual(
+      plan?.notes
+        .filter((note) => note.kind === "audit")
+        .map((note) => note.reason.split(" is ")[0]),
+      ['an event "tenant.import_undone"'],
+    );
+    await assertChain(database);
+    assert.equal(await assertHashes(database, ours), 2);
+    const events = await database.query(
+      `SELECT action, metadata_json -> 'rows' ->> 'deleted' AS deleted FROM audit_events WHERE ${ours} ORDER BY id`,
+    );
+    assert.deepEqual(events, [
+      { action: "tenant.imported", deleted: "0" },
+      { action: "tenant.import_undone", deleted: "4" },
+    ]);
+  }));
+
+test("an undo that deletes the tenant has no log to write to, and says so", () =>
+  withUndoable("audit-event-gone", async (undoable) => {
+    const bytes = await freshBundle("acme");
+    const { receipt } = await importWithReceipt(undoable, bytes, {
+      clone: { slug: "copy", withAudit: false },
+    });
+    const { plan } = await undo(undoable, receipt, { audit: true });
+    const [note] = plan?.notes.filter(({ kind }) => kind === "audit") ?? [];
+    assert.equal(note?.reason, "no event is appended: it would belong to the tenant, which goes");
+    assert.deepEqual(await undoable.database.query("SELECT FROM tenants WHERE slug = 'copy'"), []);
   }));
 
 test("an event that a trigger alters, and a log of another kind, are refused", async () => {

@@ -162,9 +162,13 @@ export async function refuseHeld(
 ): Promise<void> {
   for (const { table, column } of makers) {
     const { rows } = await sql<{ held: boolean }>`
+      WITH k AS MATERIALIZED (SELECT min(new) AS least, max(new) AS most FROM ${map})
       SELECT EXISTS (
-        SELECT FROM ${relation(table)} AS l, (SELECT min(new) AS least, max(new) AS most FROM ${map}) AS k
-         WHERE ${sql.id("l", column.name)} BETWEEN k.least AND k.most) AS held`.execute(session.db);
+        SELECT FROM ${relation(table)} AS l
+         -- As scalars, or the planner may look at all of k for each row.
+         WHERE ${sql.id("l", column.name)} BETWEEN (SELECT least FROM k) AND (SELECT most FROM k)) AS held`.execute(
+      session.db,
+    );
     if (rows[0]?.held !== true) continue;
     throw new AppError(
       "sequence-behind",

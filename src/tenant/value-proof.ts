@@ -4,7 +4,8 @@ import type { Conflict } from "./conflicts.ts";
 import { maxListedRows } from "./conflicts.ts";
 import { isInserted, isWritten } from "./matching.ts";
 import { rowKeyText } from "./row-key.ts";
-import { cutColumn, type StagedBundle, type StagedTable } from "./staging.ts";
+import { cutColumn } from "./stage-table.ts";
+import type { StagedBundle, StagedTable } from "./staging.ts";
 import { noValue } from "./target-match.ts";
 
 /**

@@ -8,7 +8,8 @@ import { AppError, ExitCode } from "../errors.ts";
 import { columnList, columnsEqual } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { isDataException, SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
-import { linesAsArray, type StagedBundle, type StagedTable } from "./staging.ts";
+import { linesAsArray } from "./stage-table.ts";
+import type { StagedBundle, StagedTable } from "./staging.ts";
 
 /** What an import wrote to one table, as its receipt has it. */
 export interface WrittenRows {

@@ -186,7 +186,7 @@ function entryOf(
   if (kind === "symlink" && (target === "" || target.includes("\0"))) {
     throw refuse("a link without a target");
   }
-  const mtime = new Date(numberOf("mtime", fields.mtime) * 1000);
+  const mtime = new Date(Math.round(numberOf("mtime", fields.mtime) * 1000));
   if (Number.isNaN(mtime.getTime())) throw refuse("an entry with a time that cannot be");
   return {
     name,

@@ -389,7 +389,7 @@ async function described(root: string): Promise<Record<string, unknown>> {
       mode: mode.toString(8),
       uid,
       gid,
-      mtime: Math.floor(mtimeMs),
+      mtime: Math.round(mtimeMs),
       content: link ? await readlink(path) : folder ? "" : (await readFile(path)).toString("hex"),
     };
   }

@@ -54,7 +54,7 @@ async function measure(
   const { PATH = "" } = process.env;
   const started = performance.now();
   const child = spawn(process.execPath, [main, ...args], {
-    env: { PATH, DATABASE_URL: databaseUrl },
+    env: { PATH, DATABASE_URL: databaseUrl, BACKUP_DIR: join(main, "../../backups") },
     stdio: ["ignore", "pipe", "pipe"],
   });
   // The kernel keeps the peak, so that looking now and then misses only the last moment.

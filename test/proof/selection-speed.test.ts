@@ -6,7 +6,7 @@ import { type CompiledProgram, compileProgram } from "../harness/compiled-progra
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
 
 /** A million takes some minutes: `PGTENANT_TEST_LOG_ROWS=1000000`. */
-const rows = Number(process.env.PGTENANT_TEST_LOG_ROWS ?? 400_000);
+const rows = Number(process.env.PGTENANT_TEST_LOG_ROWS ?? 600_000);
 const limitMb = 200;
 
 suite(`a bundle with 102 sites and ${rows} log rows`, () => {

@@ -2,6 +2,7 @@ import { AppError } from "../errors.ts";
 import type { Store } from "../storage/store.ts";
 import {
   type BackupState,
+  type Catalogue,
   type CatalogueEntry,
   type CatalogueOptions,
   readCatalogue,
@@ -50,25 +51,19 @@ export async function listBackups(
   stores: readonly Store[],
   options: CatalogueOptions & { readonly database: string },
 ): Promise<BackupList> {
-  const listed = new Map<string, ListedBackup>();
+  const catalogues: Catalogue[] = [];
   const unreachable: { place: string; error: AppError }[] = [];
   const places: string[] = [];
   for (const store of stores) {
     try {
-      const { entries } = await readCatalogue(store, options);
+      catalogues.push(await readCatalogue(store, options));
       places.push(store.place);
-      for (const entry of entries) {
-        const key = JSON.stringify([entry.id, entry.state, entry.manifest, entry.problem]);
-        const known = listed.get(key) ?? describe(entry, options.now);
-        listed.set(key, { ...known, copies: [...known.copies, copyOf(entry, store)] });
-      }
     } catch (error) {
       if (!(error instanceof AppError) || options.signal?.aborted === true) throw error;
       unreachable.push({ place: store.place, error });
     }
   }
-  // Ids sort as their times do.
-  const all = [...listed.values()].sort((a, b) => (a.id < b.id ? 1 : a.id > b.id ? -1 : 0));
+  const all = mergeCatalogues(catalogues, options.now);
   return {
     database: options.database,
     backups: all.filter(({ state }) => state === "good"),
@@ -76,6 +71,23 @@ export async function listBackups(
     places,
     unreachable,
   };
+}
+
+/** Every backup once, with its copies, the newest first. */
+export function mergeCatalogues(
+  catalogues: readonly Catalogue[],
+  now: Date,
+): readonly ListedBackup[] {
+  const listed = new Map<string, ListedBackup>();
+  for (const { store, entries } of catalogues) {
+    for (const entry of entries) {
+      const key = JSON.stringify([entry.id, entry.state, entry.manifest, entry.problem]);
+      const known = listed.get(key) ?? describe(entry, now);
+      listed.set(key, { ...known, copies: [...known.copies, copyOf(entry, store)] });
+    }
+  }
+  // Ids sort as their times do.
+  return [...listed.values()].sort((a, b) => (a.id < b.id ? 1 : a.id > b.id ? -1 : 0));
 }
 
 function describe(entry: CatalogueEntry, now: Date): ListedBackup {

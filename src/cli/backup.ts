@@ -92,6 +92,7 @@ export const backupCommand = defineCommand<BackupArguments>({
   ],
   exitCodes: [ExitCode.refused, ExitCode.locked, ExitCode.key, ExitCode.database, ExitCode.storage],
   repeatable: ["include", ...repeatableRecipients],
+  leavesMetrics: true,
   async run(args, context) {
     keepHeapSmall();
     const { runBackup } = await import("../backup/run-backup.ts");

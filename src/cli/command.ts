@@ -2,6 +2,7 @@ import type { ArgumentsCamelCase, Argv } from "yargs";
 import type { Config } from "../config/config.ts";
 import type { ExitCode } from "../errors.ts";
 import type { ProgressListener } from "../progress.ts";
+import { leavingMetrics } from "./leave-metrics.ts";
 import type { Output } from "./output.ts";
 import type { ProgressUnit } from "./progress.ts";
 
@@ -37,6 +38,8 @@ export interface CommandDescription<Arguments extends GlobalArguments> {
   readonly exitCodes: readonly ExitCode[];
   /** Options that may be given several times. */
   readonly repeatable?: readonly string[];
+  /** Leaves PGTENANT_METRICS_FILE behind. */
+  readonly leavesMetrics?: boolean;
   readonly run: (args: ArgumentsCamelCase<Arguments>, context: Context) => Promise<ExitCode>;
 }
 
@@ -74,7 +77,11 @@ export function defineCommand<Arguments extends GlobalArguments>(
         (inner) => description.options(decorate(inner as Argv<GlobalArguments>)),
         (given) => {
           const args = showDashes(given);
-          chosen(args, (context) => description.run(args, context));
+          chosen(args, (context) =>
+            description.leavesMetrics === true
+              ? leavingMetrics(args, context, () => description.run(args, context))
+              : description.run(args, context),
+          );
         },
       ),
   };

@@ -47,6 +47,7 @@ export const pruneCommand = defineCommand<PruneArguments>({
     ],
   ],
   exitCodes: [ExitCode.locked, ExitCode.storage],
+  leavesMetrics: true,
   async run(args, context) {
     if (args.pin !== undefined || args.unpin !== undefined) return await changePin(args, context);
     if (args.reason !== undefined) {

@@ -88,6 +88,7 @@ export const restoreCommand = defineCommand<RestoreArguments>({
     ExitCode.storage,
   ],
   repeatable: repeatableKeys,
+  leavesMetrics: true,
   async run(args, context) {
     keepHeapSmall();
     const { runRestore } = await import("../backup/run-restore.ts");

@@ -45,6 +45,7 @@ export const verifyCommand = defineCommand<VerifyArguments>({
   ],
   exitCodes: [ExitCode.invalidInput, ExitCode.key, ExitCode.storage],
   repeatable: repeatableKeys,
+  leavesMetrics: true,
   async run(args, context) {
     keepHeapSmall();
     if (namesBackup(args.file)) return await verifyNamedBackup(args, context);

@@ -35,7 +35,7 @@ export interface JournalEntry {
   /** A short random id, the same in all lines of the operation. */
   readonly run: string;
   done(outcome?: Outcome): Promise<void>;
-  /** The error's code, exit code and message are written down, never its stack or its data. */
+  /** The error's code, exit code, message and hint are written down, never its stack or its data. */
   failed(error: unknown, outcome?: Outcome): Promise<void>;
 }
 
@@ -80,7 +80,11 @@ export class Journal {
         const message = error instanceof Error ? error.message : String(error);
         const told = {
           ...outcome.details,
-          error: { code: known ? error.code : "internal", message },
+          error: {
+            code: known ? error.code : "internal",
+            message,
+            ...(known && error.hint !== undefined ? { hint: error.hint } : {}),
+          },
         };
         return end("failed", exitCode, { ...outcome, details: told });
       },

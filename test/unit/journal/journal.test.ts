@@ -86,12 +86,14 @@ suite("the journal", () => {
     assert.equal((await stat(folder)).mode & 0o777, 0o700);
   });
 
-  test("has of a failure the code, the exit code and the message", async () => {
+  test("has of a failure the code, the exit code, the message and the hint", async () => {
     const entry = await journal.begin("restore");
     await entry.failed(new AppError("wrong-key", ExitCode.key, "no key fits", { hint: "Look." }));
     const last = (await records()).at(-1);
     assert.deepEqual([last?.event, last?.exitCode], ["failed", 6]);
-    assert.deepEqual(last?.details, { error: { code: "wrong-key", message: "no key fits" } });
+    assert.deepEqual(last?.details, {
+      error: { code: "wrong-key", message: "no key fits", hint: "Look." },
+    });
     await entry.failed(new TypeError("x is undefined"));
     assert.equal((await records()).at(-1)?.exitCode, 1);
   });

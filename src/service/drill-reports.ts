@@ -1,0 +1,60 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { DrillStatus } from "./service-status.ts";
+
+const largestReport = 16 * 1024 ** 2;
+/** Weekly ones of two years. */
+const mostReports = 104;
+
+/**
+ * What the reports of drills say, the newest first: `drills/drill_*.json` below the folder of the
+ * backups. A file that is no report is passed over, since its drill proves nothing.
+ */
+export async function readDrills(folder: string): Promise<readonly DrillStatus[]> {
+  const place = join(folder, "drills");
+  const names = await readdir(place).catch(() => []);
+  const newest = names
+    .filter((name) => /^drill_.*\.json$/.test(name))
+    .sort()
+    .reverse()
+    .slice(0, mostReports);
+  const drills: DrillStatus[] = [];
+  for (const name of newest) {
+    const drill = await readReport(join(place, name));
+    if (drill !== undefined) drills.push(drill);
+  }
+  return drills.sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
+}
+
+async function readReport(path: string): Promise<DrillStatus | undefined> {
+  try {
+    if ((await stat(path)).size > largestReport) return undefined;
+    return drillOf(JSON.parse(await readFile(path, "utf8")));
+  } catch {
+    return undefined;
+  }
+}
+
+function drillOf(document: unknown): DrillStatus | undefined {
+  if (!isObject(document)) return undefined;
+  const { createdAt, startedAt, passed, rtoSeconds, backup, problem } = document;
+  const at = [createdAt, startedAt].find(
+    (time): time is string => typeof time === "string" && !Number.isNaN(Date.parse(time)),
+  );
+  if (at === undefined || typeof passed !== "boolean") return undefined;
+  return {
+    at: new Date(at).toISOString(),
+    passed,
+    rtoSeconds: typeof rtoSeconds === "number" && rtoSeconds >= 0 ? rtoSeconds : null,
+    backup: textOf(isObject(backup) ? backup.id : backup),
+    problem: textOf(problem),
+  };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
+
+function textOf(value: unknown): string | null {
+  return typeof value === "string" && value !== "" ? value : null;
+}

@@ -1,0 +1,202 @@
+import { stat } from "node:fs/promises";
+import { readJournal } from "../journal/journal.ts";
+import { journalPath } from "../journal/journal-file.ts";
+import type { JournalRecord } from "../journal/journal-record.ts";
+import { livenessOf } from "../journal/process-identity.ts";
+import { verifyJournal } from "../journal/verify-journal.ts";
+import { dayIn } from "./words.ts";
+
+/** One run as the journal has it; `started` is missing where its line was damaged. */
+export interface JournalRun {
+  readonly started: JournalRecord | undefined;
+  readonly ended: JournalRecord | undefined;
+  readonly result: "done" | "failed" | "interrupted" | "running" | "unfinished";
+}
+
+/** What a journal of any length comes to. */
+export interface JournalSummary {
+  readonly records: number;
+  /** Undefined when there is no journal. */
+  readonly intact: boolean | undefined;
+  /** The first thing that is wrong with it. */
+  readonly problem: string | undefined;
+  /** The latest, the newest first. */
+  readonly runs: readonly JournalRun[];
+  readonly counts: readonly {
+    readonly operation: string;
+    readonly result: string;
+    readonly count: number;
+  }[];
+  /** The end of the latest run that went well, by operation. */
+  readonly lastSuccess: ReadonlyMap<string, JournalRecord>;
+  /** Backups by day, in the time zone that was asked for. */
+  readonly days: ReadonlyMap<string, { readonly done: number; readonly failed: number }>;
+  readonly firstDay: string | undefined;
+  readonly s3Failures: number;
+}
+
+export const emptySummary: JournalSummary = {
+  records: 0,
+  intact: undefined,
+  problem: undefined,
+  runs: [],
+  counts: [],
+  lastSuccess: new Map(),
+  days: new Map(),
+  firstDay: undefined,
+  s3Failures: 0,
+};
+
+/** Enough for the failures of a month, and a bound for a service that runs every minute. */
+const keptRuns = 500;
+
+/**
+ * Reads a journal, and reads it again only when it has changed: one of years is tens of thousands
+ * of lines, and the metrics are asked for every few seconds.
+ */
+export class JournalReader {
+  readonly #folder: string;
+  readonly #database: string;
+  readonly #timezone: string;
+  #known: { readonly version: string; readonly pass: Pass } | undefined;
+
+  /** @param database whose backups count */
+  constructor(folder: string, database: string, timezone: string) {
+    this.#folder = folder;
+    this.#database = database;
+    this.#timezone = timezone;
+  }
+
+  /** What changes whenever a line is written. */
+  async version(): Promise<string> {
+    const info = await stat(journalPath(this.#folder), { bigint: true }).catch(() => undefined);
+    return info === undefined ? "" : [info.dev, info.ino, info.size, info.mtimeNs].join(" ");
+  }
+
+  /** @throws {AppError} exit 8 when it cannot be read */
+  async read(): Promise<JournalSummary> {
+    const version = await this.version();
+    if (version === "") return emptySummary;
+    if (this.#known?.version !== version) {
+      this.#known = { version, pass: await readAll(this.#folder, this.#database, this.#timezone) };
+    }
+    return await summaryOf(this.#known.pass);
+  }
+}
+
+interface Pass {
+  readonly records: number;
+  readonly problem: string | undefined;
+  readonly open: readonly JournalRecord[];
+  readonly ended: readonly JournalRun[];
+  readonly counts: ReadonlyMap<string, number>;
+  readonly lastSuccess: ReadonlyMap<string, JournalRecord>;
+  readonly days: ReadonlyMap<string, { readonly done: number; readonly failed: number }>;
+  readonly firstDay: string | undefined;
+  readonly s3Failures: number;
+}
+
+async function readAll(folder: string, database: string, timezone: string): Promise<Pass> {
+  const open = new Map<string, JournalRecord>();
+  const ended: JournalRun[] = [];
+  const counts = new Map<string, number>();
+  const lastSuccess = new Map<string, JournalRecord>();
+  const days = new Map<string, { done: number; failed: number }>();
+  let firstDay: string | undefined;
+  let s3Failures = 0;
+  for await (const record of readJournal(folder)) {
+    const { event, run, operation } = record;
+    const ours = operation !== "backup" || (record.database ?? database) === database;
+    if (!ours) continue;
+    if (event === "started") {
+      open.set(run, record);
+      continue;
+    }
+    ended.push({ started: open.get(run), ended: record, result: event });
+    open.delete(run);
+    if (ended.length > 2 * keptRuns) ended.splice(0, keptRuns);
+    const key = JSON.stringify([operation, event]);
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+    if (event === "done") lastSuccess.set(operation, record);
+    s3Failures += s3FailuresOf(record);
+    if (operation !== "backup" || Number.isNaN(Date.parse(record.at))) continue;
+    const day = dayIn(timezone, new Date(record.at));
+    firstDay ??= day;
+    const known = days.get(day) ?? { done: 0, failed: 0 };
+    known[event === "done" ? "done" : "failed"] += 1;
+    days.set(day, known);
+  }
+  const { records, findings, problems } = await verifyJournal(folder);
+  const problem = findings.find(({ level }) => level === "problem")?.message;
+  return {
+    records,
+    problem: problems === 0 ? undefined : (problem ?? "it does not hold"),
+    open: [...open.values()].slice(-keptRuns),
+    ended: ended.slice(-keptRuns),
+    counts,
+    lastSuccess,
+    days,
+    firstDay,
+    s3Failures,
+  };
+}
+
+async function summaryOf({ open, ended, counts, ...rest }: Pass): Promise<JournalSummary> {
+  // Asked each time: a process dies without writing a line.
+  const unended = await Promise.all(
+    open.map(async (started): Promise<JournalRun> => {
+      const alive = (await livenessOf(started)) === "alive";
+      return { started, ended: undefined, result: alive ? "running" : "unfinished" };
+    }),
+  );
+  return {
+    ...rest,
+    intact: rest.problem === undefined,
+    runs: [...unended, ...ended].sort((a, b) => sequenceOf(b) - sequenceOf(a)),
+    counts: [...counts].map(([key, count]) => {
+      const [operation = "", result = ""] = JSON.parse(key) as string[];
+      return { operation, result, count };
+    }),
+  };
+}
+
+function sequenceOf({ started, ended }: JournalRun): number {
+  return ended?.seq ?? started?.seq ?? 0;
+}
+
+/** The places that a run could not write to: `s3://bucket/prefix` and why. */
+export function failedPlacesOf({ details }: JournalRecord): readonly PlaceFailure[] {
+  const failed = details?.failed;
+  return Array.isArray(failed) ? failed.filter(isPlaceFailure) : [];
+}
+
+export interface PlaceFailure {
+  readonly place: string;
+  readonly error: string;
+}
+
+function isPlaceFailure(value: unknown): value is PlaceFailure {
+  if (typeof value !== "object" || value === null) return false;
+  const { place, error } = value as Partial<PlaceFailure>;
+  return typeof place === "string" && typeof error === "string";
+}
+
+export interface RecordedError {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | undefined;
+}
+
+export function errorOf({ details }: JournalRecord): RecordedError | undefined {
+  const error = details?.error;
+  if (typeof error !== "object" || error === null) return undefined;
+  const { code, message, hint } = error as Partial<Record<string, unknown>>;
+  if (typeof code !== "string" || typeof message !== "string") return undefined;
+  return { code, message, hint: typeof hint === "string" ? hint : undefined };
+}
+
+function s3FailuresOf(record: JournalRecord): number {
+  const places = failedPlacesOf(record).filter(({ place }) => place.startsWith("s3://")).length;
+  const whole = record.event === "failed" && errorOf(record)?.message.includes("s3://") === true;
+  return places + (whole ? 1 : 0);
+}

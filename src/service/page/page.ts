@@ -1,0 +1,100 @@
+import { html } from "hono/html";
+import type { Check, ServiceStatus } from "../service-status.ts";
+import { ageWords, timeWords } from "../words.ts";
+import { backupsSection, othersSection } from "./backups.ts";
+import { calendarSection } from "./calendar.ts";
+import { chartSection } from "./chart.ts";
+import { jobsSection, runningSection } from "./jobs.ts";
+import { type Html, layout } from "./layout.ts";
+import { failuresSection, placesSection } from "./state.ts";
+import { timeHtml } from "./time.ts";
+
+const whileRunning = 5;
+const otherwise = 60;
+
+/** The status page, whole without JavaScript. */
+export async function statusPage(status: ServiceStatus): Promise<string> {
+  const { promise, database, timezone, at, running, tool } = status;
+  const known = status.backups.length > 0 || status.others.length > 0;
+  return await layout({
+    title: `${titleWord[promise.state]} ${database}`,
+    refreshSeconds: running.length > 0 ? whileRunning : otherwise,
+    body: html`<a class="skip" href="#main">Skip to the status</a>
+<header>
+<span><strong>pgtenant</strong> status of database <strong>${database}</strong></span>
+<span class="as-of">as of ${timeHtml(at, timezone)} (${timezone})</span>
+</header>
+<main id="main" tabindex="-1">
+${hero(status)}
+${runningSection(status)}
+${promise.state === "empty" ? firstSteps() : ""}
+<ul class="checks">
+${check("Newest backup (RPO)", status.rpo, "at most", "old")}
+${check("Restore (RTO)", status.rto, "at most", "")}
+${check("Last proved", status.verified, "due every", "ago")}
+</ul>
+${failuresSection(status)}
+${known || status.runs.length > 0 ? html`<div class="two">${chartSection(status)}${calendarSection(status)}</div>` : ""}
+${status.backups.length > 0 ? backupsSection(status) : ""}
+${othersSection(status)}
+${jobsSection(status)}
+${placesSection(status)}
+</main>
+<footer>
+<a href="/api/status">Status as JSON</a><a href="/metrics">Metrics</a><span>${tool}</span>
+</footer>`,
+  });
+}
+
+/** For a tab among many. */
+const titleWord: Readonly<Record<ServiceStatus["promise"]["state"], string>> = {
+  kept: "✓ kept:",
+  unproven: "! unproved:",
+  broken: "✗ broken:",
+  empty: "! no backup:",
+  unknown: "? unknown:",
+};
+
+const marks: Readonly<Record<ServiceStatus["promise"]["state"], string>> = {
+  kept: "✓",
+  unproven: "!",
+  broken: "✗",
+  empty: "!",
+  unknown: "?",
+};
+
+function hero({ promise }: ServiceStatus): Html {
+  const { state, sentence, remarks, advice } = promise;
+  return html`<section class="hero ${state}" aria-labelledby="promise">
+<div class="top"><span class="mark" aria-hidden="true">${marks[state]}</span><h1 id="promise">${sentence}</h1></div>
+${remarks.length === 0 ? "" : html`<ul>${remarks.map((remark) => html`<li>${remark}</li>`)}</ul>`}
+${advice === null ? "" : html`<p class="next"><strong>What to do:</strong> ${advice}</p>`}
+</section>`;
+}
+
+function check(
+  title: string,
+  { state, seconds, targetSeconds, sentence }: Check,
+  limit: string,
+  after: string,
+): Html {
+  const value =
+    seconds === null
+      ? "not known"
+      : `${after === "" ? timeWords(seconds) : ageWords(seconds)} ${after}`.trim();
+  const word = { ok: "ok", late: "late", unknown: "not proved" }[state];
+  return html`<li><h2>${title} <span class="tag ${state}">${word}</span></h2>
+<div class="value">${value}</div>
+<p>${limit} ${timeWords(targetSeconds)}</p>
+<p>${sentence}</p></li>`;
+}
+
+function firstSteps(): Html {
+  return html`<section aria-labelledby="first"><h2 id="first">What to do first</h2>
+<ol>
+<li><code>pgtenant doctor</code> says what would fail, before it does.</li>
+<li><code>pgtenant backup</code> makes the first backup; this page then shows it.</li>
+<li><code>pgtenant drill</code> proves that it restores, and measures how long that takes.</li>
+<li><code>pgtenant schedule</code> does all three from then on.</li>
+</ol></section>`;
+}

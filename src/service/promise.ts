@@ -1,0 +1,93 @@
+import type { Check, FailureStatus, PlaceStatus, PromiseStatus } from "./service-status.ts";
+import { timeWords } from "./words.ts";
+
+export interface PromiseSources {
+  readonly rpo: Check;
+  readonly rto: Check;
+  readonly verified: Check;
+  readonly places: readonly PlaceStatus[];
+  readonly failures: readonly FailureStatus[];
+  /** A backup was tried, or remains of one are there. */
+  readonly tried: boolean;
+  /** The newest good backup lies there. */
+  readonly newestIn: readonly string[];
+  readonly journalProblem: string | null;
+}
+
+/** The first sentence of the page: whether the promise holds now, and else what to do. */
+export function promiseOf(sources: PromiseSources): PromiseStatus {
+  const remarks = remarksOf(sources);
+  return { ...judge(sources), remarks };
+}
+
+function judge(sources: PromiseSources): Omit<PromiseStatus, "remarks"> {
+  const { rpo, rto, verified, places, failures, tried } = sources;
+  const failing = failures.find(({ operation, resolved }) => operation === "backup" && !resolved);
+  const runOne = "Run pgtenant backup, and pgtenant doctor if that fails.";
+  if (rpo.state === "unknown") {
+    const silent = places.find(({ state, readAt }) => state !== "read" && readAt === null);
+    if (silent !== undefined) {
+      const sentence = `Whether the promise is kept is not known: ${silent.place} ${silent.state === "waiting" ? "has not answered yet" : "cannot be read"}.`;
+      return { state: "unknown", sentence, advice: silent.hint ?? "Look again in a minute." };
+    }
+    return tried
+      ? {
+          state: "broken",
+          sentence: "The promise is broken: there is no good backup.",
+          advice: failing?.hint ?? runOne,
+        }
+      : { state: "empty", sentence: "There is no backup yet.", advice: "Run pgtenant backup." };
+  }
+  if (rpo.state === "late") {
+    const sentence = `The promise is broken: the newest good backup is ${timeWords(rpo.seconds ?? 0)} old.`;
+    return { state: "broken", sentence, advice: failing?.hint ?? runOne };
+  }
+  if (rto.state === "late") {
+    const slow = (rto.seconds ?? 0) > rto.targetSeconds;
+    const sentence = slow
+      ? `The promise is broken: a restore takes ${timeWords(rto.seconds ?? 0)}.`
+      : "The promise is broken: the latest drill failed.";
+    const advice = slow
+      ? "Take --format custom or directory, and --jobs to restore with; then run pgtenant drill."
+      : "Read the drill's report, and run pgtenant drill again once its cause is gone.";
+    return { state: "broken", sentence, advice };
+  }
+  if (rto.state === "ok" && verified.state === "ok") {
+    const sentence =
+      failing === undefined
+        ? `The promise is kept: at most ${timeWords(rpo.targetSeconds)} can be lost, and a restore takes ${timeWords(rto.seconds ?? 0)}.`
+        : "The promise is kept, but the latest backup failed.";
+    return { state: "kept", sentence, advice: failing?.hint ?? null };
+  }
+  return {
+    state: "unproven",
+    sentence:
+      failing === undefined
+        ? "Backups are on time, but that they restore is not proved."
+        : "The latest backup failed, and that the one before restores is not proved.",
+    advice:
+      failing?.hint ??
+      (rto.state === "ok"
+        ? "Run pgtenant verify latest."
+        : "Run pgtenant drill, and let it run each week."),
+  };
+}
+
+/** What else an operator should know, the worst first. */
+function remarksOf(sources: PromiseSources): readonly string[] {
+  const { rpo, rto, verified, places, newestIn, journalProblem } = sources;
+  const tellsAll = rpo.state === "unknown";
+  const told = tellsAll ? [] : [rpo, rto, verified].filter(({ state }) => state !== "ok");
+  const lacking =
+    newestIn.length === 0
+      ? []
+      : places.filter(({ state, place }) => state === "read" && !newestIn.includes(place));
+  return [
+    ...told.map(({ sentence }) => sentence),
+    ...lacking.map(({ place }) => `The newest good backup is not in ${place}.`),
+    ...places.flatMap(({ state, place, problem }) =>
+      state === "unreachable" ? [`${place} cannot be read: ${problem ?? "nobody knows why"}.`] : [],
+    ),
+    ...(journalProblem === null ? [] : [`The journal does not hold: ${journalProblem}.`]),
+  ];
+}

@@ -1,0 +1,178 @@
+import { ExitCode } from "../errors.ts";
+import type { JournalRecord } from "../journal/journal-record.ts";
+import {
+  errorOf,
+  failedPlacesOf,
+  type JournalRun,
+  type JournalSummary,
+} from "./journal-summary.ts";
+import type { ScheduleView } from "./schedule-view.ts";
+import type { FailureStatus, RunningStatus, RunStatus } from "./service-status.ts";
+
+const shownFailures = 10;
+const failureDays = 30;
+
+/** For lines of the journal that have no hint of their own. */
+const hints: ReadonlyMap<number, string> = new Map([
+  [ExitCode.invalidInput, "Take another copy; pgtenant list says where there are some."],
+  [ExitCode.locked, "Another run was at work; wait for it, or look for it with pgtenant history."],
+  [ExitCode.key, "Give the key that it was made with."],
+  [ExitCode.database, "Run pgtenant doctor; it says what the database lacks."],
+  [
+    ExitCode.storage,
+    "Look at the disk's free space, and at S3's rights; pgtenant doctor checks both.",
+  ],
+  [ExitCode.interrupted, "Somebody ended it; run it again."],
+]);
+
+const otherwise = "Run pgtenant doctor, then the command again.";
+
+/** What went wrong in the last thirty days, the latest first, as many as a page can show. */
+export function failuresOf(
+  journal: JournalSummary,
+  schedule: ScheduleView | undefined,
+  now: Date,
+): readonly FailureStatus[] {
+  const since = +now - failureDays * 86_400_000;
+  const succeeded = new Set<string>();
+  const failures: FailureStatus[] = [];
+  // The newest first, so that what has succeeded since is known already.
+  for (const run of journal.runs) {
+    const record = run.ended ?? run.started;
+    if (record === undefined || run.result === "running") continue;
+    if (Date.parse(record.at) < since) break;
+    const resolved = succeeded.has(record.operation);
+    failures.push(...failuresOfRun(run, record, resolved));
+    if (run.result === "done" && failedPlacesOf(record).length === 0) {
+      succeeded.add(record.operation);
+    }
+    if (failures.length >= shownFailures) break;
+  }
+  return [...jobFailuresOf(journal, schedule), ...failures]
+    .sort((a, b) => Date.parse(b.at) - Date.parse(a.at))
+    .slice(0, shownFailures);
+}
+
+/** A job that could not even begin, for want of a database, has left no line in the journal. */
+function jobFailuresOf(
+  journal: JournalSummary,
+  schedule: ScheduleView | undefined,
+): readonly FailureStatus[] {
+  return (schedule?.jobs ?? []).flatMap(({ kind, last }) => {
+    if (last?.result !== "failed") return [];
+    const operation = operations[kind] ?? kind;
+    const recorded = journal.runs.some(({ ended, result }) => {
+      const at = Date.parse(ended?.at ?? "");
+      const during = at >= +last.startedAt && at <= +last.endedAt + 1000;
+      return during && ended?.operation === operation && result === "failed";
+    });
+    if (recorded) return [];
+    const success = journal.lastSuccess.get(operation)?.at;
+    return [
+      {
+        at: last.endedAt.toISOString(),
+        operation: kind,
+        subject: null,
+        message: last.message,
+        hint: last.hint ?? otherwise,
+        resolved: success !== undefined && Date.parse(success) > +last.endedAt,
+      },
+    ];
+  });
+}
+
+function failuresOfRun(
+  { result }: JournalRun,
+  record: JournalRecord,
+  resolved: boolean,
+): readonly FailureStatus[] {
+  const { at, operation, subject = null, exitCode } = record;
+  const common = { at, operation, subject, resolved };
+  switch (result) {
+    case "done":
+      return failedPlacesOf(record).map(({ place, error }) => ({
+        ...common,
+        message: `the backup is not in ${place}: ${error}`,
+        hint: "The other copy is good; look at the place, and the next run writes there again.",
+      }));
+    case "failed": {
+      const error = errorOf(record);
+      // Somebody who has looked at a plan and left it there has failed at nothing.
+      if (error?.message === "" || error?.code === "not-confirmed") return [];
+      const hint = error?.hint ?? hints.get(exitCode ?? -1) ?? otherwise;
+      return [{ ...common, message: error?.message ?? "it failed", hint }];
+    }
+    case "interrupted":
+    case "unfinished":
+      return [
+        {
+          ...common,
+          message: "it was cut short, as by a crash or a kill",
+          hint: "The next run clears up what it left; look why the process ended.",
+        },
+      ];
+    case "running":
+      return [];
+  }
+}
+
+export function runOf({ started, ended, result }: JournalRun): RunStatus {
+  const record = ended ?? started;
+  const { bytes } = ended?.details ?? {};
+  return {
+    operation: record?.operation ?? "",
+    result,
+    startedAt: started?.at ?? null,
+    endedAt: ended?.at ?? null,
+    seconds: ended?.seconds ?? null,
+    subject: record?.subject ?? null,
+    bytes: typeof bytes === "number" ? bytes : null,
+    message: ended === undefined ? null : (errorOf(ended)?.message ?? null),
+  };
+}
+
+/** The operation that a job of the service writes into the journal. */
+const operations: Readonly<Record<string, string>> = { tenants: "export" };
+
+/** What runs now: first what the scheduler tells of, then what only the journal has. */
+export function runningOf(
+  journal: JournalSummary,
+  schedule: ScheduleView | undefined,
+  now: Date,
+): readonly RunningStatus[] {
+  const secondsSince = (time: Date) => Math.max(0, Math.round((+now - +time) / 1000));
+  const jobs = (schedule?.jobs ?? []).flatMap(({ kind, running }) =>
+    running === undefined
+      ? []
+      : [
+          {
+            operation: kind,
+            startedAt: running.startedAt.toISOString(),
+            seconds: secondsSince(running.startedAt),
+            subject: null,
+            step: running.step,
+            attempt: running.attempt,
+            done: running.done,
+            total: running.total ?? null,
+          },
+        ],
+  );
+  const told = new Set(jobs.map(({ operation }) => operations[operation] ?? operation));
+  const others = journal.runs.flatMap(({ started, result }) =>
+    result !== "running" || started === undefined || told.has(started.operation)
+      ? []
+      : [
+          {
+            operation: started.operation,
+            startedAt: started.at,
+            seconds: secondsSince(new Date(started.at)),
+            subject: started.subject ?? null,
+            step: null,
+            attempt: null,
+            done: null,
+            total: null,
+          },
+        ],
+  );
+  return [...jobs, ...others];
+}

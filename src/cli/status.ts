@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import type { ArgumentsCamelCase } from "yargs";
 import { ExitCode } from "../errors.ts";
 import type { Stores } from "../storage/open-stores.ts";
@@ -33,7 +34,7 @@ export const statusCommand = defineCommand<StatusArguments>({
     ["pgtenant status --check --quiet", "for a monitor that looks at exit codes"],
     ["pgtenant status --serve", "page and metrics, where cron or Kubernetes runs the backups"],
   ],
-  exitCodes: [ExitCode.storage, ExitCode.different],
+  exitCodes: [ExitCode.different],
   async run(args, context) {
     if (args.check && args.serve) {
       throw usage("--check and --serve are both given", "Give one of them.");
@@ -72,7 +73,6 @@ async function serve(
   stores: Stores,
   { config, output, signal }: Context,
 ): Promise<ExitCode> {
-  const { once } = await import("node:events");
   const { serveStatus } = await import("../service/serve-status.ts");
   const warn = (text: string) => output.warn(text);
   const server = await serveStatus(config, { folder, stores: stores.all }, warn);

@@ -76,8 +76,9 @@ function judge(sources: PromiseSources): Omit<PromiseStatus, "remarks"> {
 /** What else an operator should know, the worst first. */
 function remarksOf(sources: PromiseSources): readonly string[] {
   const { rpo, rto, verified, places, newestIn, journalProblem } = sources;
-  const tellsAll = rpo.state === "unknown";
-  const told = tellsAll ? [] : [rpo, rto, verified].filter(({ state }) => state !== "ok");
+  // Of an age that is too high the first sentence tells.
+  const proofs = rpo.state === "unknown" ? [] : [rto, verified];
+  const told = proofs.filter(({ state }) => state !== "ok");
   const lacking =
     newestIn.length === 0
       ? []

@@ -28,12 +28,12 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 .hero{border-left-width:8px}
 .hero.kept{border-left-color:var(--good)}
 .hero.broken{border-left-color:var(--bad)}
-.hero.unproven,.hero.unknown,.hero.empty{border-left-color:var(--warn)}
+.hero.attention,.hero.unproven,.hero.unknown,.hero.empty{border-left-color:var(--warn)}
 .hero .top{display:flex;gap:.8rem;align-items:flex-start}
 .mark{flex:none;display:inline-flex;align-items:center;justify-content:center;width:2.2rem;height:2.2rem;border-radius:50%;font-weight:700;font-size:1.2rem;margin-top:.12em}
 .kept .mark{background:var(--good-bg);color:var(--good)}
 .broken .mark{background:var(--bad-bg);color:var(--bad)}
-.unproven .mark,.unknown .mark,.empty .mark{background:var(--warn-bg);color:var(--warn)}
+.attention .mark,.unproven .mark,.unknown .mark,.empty .mark{background:var(--warn-bg);color:var(--warn)}
 .hero ul{margin:.75rem 0 0;padding-left:1.2rem}
 .next{margin-top:.75rem}
 .checks{display:grid;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr));gap:1rem;margin:1rem 0;padding:0;list-style:none}
@@ -65,7 +65,9 @@ th{text-align:left;font-weight:600;color:var(--muted);font-size:.85rem}
 th,td{padding:.5rem .75rem .5rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 tbody tr:last-child>*{border-bottom:0}
 tbody th{color:var(--text);font-size:.93rem}
-td.num,th.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+tbody th .muted{font-weight:400}
+.id{white-space:nowrap}
+td.num,th.num{text-align:right;padding-right:1.25rem;font-variant-numeric:tabular-nums;white-space:nowrap}
 .calendar{table-layout:fixed}
 .calendar th{text-align:center;padding:.15rem;border:0}
 .calendar td{padding:2px;border:0;text-align:center}
@@ -80,12 +82,15 @@ td.num,th.num{text-align:right;font-variant-numeric:tabular-nums;white-space:now
 .list>li{padding:.65rem 0;border-bottom:1px solid var(--line)}
 .list>li:last-child{border-bottom:0;padding-bottom:0}
 .list>li:first-child{padding-top:0}
+details{margin-top:.75rem}
+summary{cursor:pointer;color:var(--accent);padding:.25rem 0}
 footer{color:var(--muted);font-size:.9rem;padding-bottom:2rem;padding-top:.25rem}
 footer a{margin-right:1rem}
 form{display:grid;gap:.6rem;max-width:26rem}
 input,button{font:inherit;padding:.55rem .7rem;border-radius:6px;border:1px solid var(--muted);background:var(--bg);color:var(--text)}
 button{background:var(--accent);color:var(--card);border-color:var(--accent);font-weight:600;cursor:pointer}
 @media (max-width:46rem){
+header .as-of{margin-left:0}
 header,main,footer{padding-left:.9rem;padding-right:.9rem}
 .two{grid-template-columns:minmax(0,1fr)}
 section{padding:1rem}

@@ -29,16 +29,16 @@ ${hero(status)}
 ${runningSection(status)}
 ${promise.state === "empty" ? firstSteps() : ""}
 <ul class="checks">
-${check("Newest backup (RPO)", status.rpo, "at most", "old")}
-${check("Restore (RTO)", status.rto, "at most", "")}
-${check("Last proved", status.verified, "due every", "ago")}
+${check("Newest backup (RPO)", status.rpo, "old")}
+${check("Restore (RTO)", status.rto, "")}
+${check("Last proved", status.verified, "ago")}
 </ul>
 ${failuresSection(status)}
 ${known || status.runs.length > 0 ? html`<div class="two">${chartSection(status)}${calendarSection(status)}</div>` : ""}
-${status.backups.length > 0 ? backupsSection(status) : ""}
-${othersSection(status)}
 ${jobsSection(status)}
 ${placesSection(status)}
+${othersSection(status)}
+${status.backups.length > 0 ? backupsSection(status) : ""}
 </main>
 <footer>
 <a href="/api/status">Status as JSON</a><a href="/metrics">Metrics</a><span>${tool}</span>
@@ -65,28 +65,30 @@ const marks: Readonly<Record<ServiceStatus["promise"]["state"], string>> = {
 
 function hero({ promise }: ServiceStatus): Html {
   const { state, sentence, remarks, advice } = promise;
-  return html`<section class="hero ${state}" aria-labelledby="promise">
-<div class="top"><span class="mark" aria-hidden="true">${marks[state]}</span><h1 id="promise">${sentence}</h1></div>
-${remarks.length === 0 ? "" : html`<ul>${remarks.map((remark) => html`<li>${remark}</li>`)}</ul>`}
-${advice === null ? "" : html`<p class="next"><strong>What to do:</strong> ${advice}</p>`}
+  // Kept, and something is to be done all the same.
+  const attention = state === "kept" && advice !== null;
+  const shown = state === "empty" ? null : advice;
+  return html`<section class="hero ${attention ? "attention" : state}" aria-labelledby="promise">
+<div class="top"><span class="mark" aria-hidden="true">${attention ? "!" : marks[state]}</span><h1 id="promise">${unbroken(sentence)}</h1></div>
+${remarks.length === 0 ? "" : html`<ul>${remarks.map((remark) => html`<li>${unbroken(remark)}</li>`)}</ul>`}
+${shown === null ? "" : html`<p class="next"><strong>What to do:</strong> ${shown}</p>`}
 </section>`;
 }
 
-function check(
-  title: string,
-  { state, seconds, targetSeconds, sentence }: Check,
-  limit: string,
-  after: string,
-): Html {
+/** A number and its unit stay on one line. */
+function unbroken(text: string): string {
+  return text.replace(/(\d) (s|min|h|days|B|kB|MB|GB|TB)\b/g, "$1\u00a0$2");
+}
+
+function check(title: string, { state, seconds, sentence }: Check, after: string): Html {
   const value =
     seconds === null
       ? "not known"
       : `${after === "" ? timeWords(seconds) : ageWords(seconds)} ${after}`.trim();
   const word = { ok: "ok", late: "late", unknown: "not proved" }[state];
   return html`<li><h2>${title} <span class="tag ${state}">${word}</span></h2>
-<div class="value">${value}</div>
-<p>${limit} ${timeWords(targetSeconds)}</p>
-<p>${sentence}</p></li>`;
+<div class="value">${unbroken(value)}</div>
+<p>${unbroken(sentence)}</p></li>`;
 }
 
 function firstSteps(): Html {

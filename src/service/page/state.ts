@@ -64,6 +64,6 @@ function placeHtml(
 <td role="cell" data-label="State"><span>${said}</span></td>
 <td role="cell" class="num" data-label="Backups">${known ? backups : "not known"}</td>
 <td role="cell" class="num" data-label="Size">${known ? sizeWords(bytes) : "not known"}</td>
-<td role="cell" data-label="Newest"><span>${newest === null ? html`<span class="muted">none</span>` : html`<code>${newest}</code>`}</span></td></tr>
+<td role="cell" data-label="Newest"><span>${newest === null ? html`<span class="muted">none</span>` : html`<code class="id">${newest}</code>`}</span></td></tr>
 `;
 }

@@ -36,7 +36,7 @@ export function isSession(cookie: string | undefined, token: string, now: Date):
 
 /** @param header `Authorization: Bearer …` */
 export function isBearer(header: string | undefined, token: string): boolean {
-  const [, given] = /^Bearer +(\S+)$/i.exec(header ?? "") ?? [];
+  const [, given] = /^Bearer +(.+)$/i.exec(header ?? "") ?? [];
   return given !== undefined && sameToken(given, token);
 }
 

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { getCookie, setCookie } from "hono/cookie";
+import { HTTPException } from "hono/http-exception";
 import {
   cookieName,
   isBearer,
@@ -49,6 +50,8 @@ export function statusApp(options: AppOptions): Hono {
     for (const [name, value] of Object.entries(headers)) context.header(name, value);
   });
   app.onError((error, context) => {
+    // Of what was asked, such as a body that is too long.
+    if (error instanceof HTTPException) return context.text("refused\n", error.status);
     warn(`${context.req.method} ${context.req.path} has failed: ${error.message}`);
     for (const [name, value] of Object.entries(headers)) context.header(name, value);
     return context.text("internal error; the log of the service says more\n", 500);

@@ -18,8 +18,9 @@ export async function metricsText(status: ServiceStatus): Promise<string> {
     name: string,
     help: string,
     label: string,
-    values: Iterable<readonly [string, number]>,
+    values: readonly (readonly [string, number])[],
   ) => {
+    if (values.length === 0) return;
     const made = new Gauge({ name, help, labelNames: [label], registers });
     for (const [word, value] of values) made.set({ [label]: word }, value);
   };

@@ -22,7 +22,9 @@ export function promiseOf(sources: PromiseSources): PromiseStatus {
 
 function judge(sources: PromiseSources): Omit<PromiseStatus, "remarks"> {
   const { rpo, rto, verified, places, failures, tried } = sources;
-  const failing = failures.find(({ operation, resolved }) => operation === "backup" && !resolved);
+  const open = failures.filter(({ operation, resolved }) => operation === "backup" && !resolved);
+  const failing = open.find(({ partial }) => !partial);
+  const [latest] = open;
   const runOne = "Run pgtenant backup, and pgtenant doctor if that fails.";
   if (rpo.state === "unknown") {
     const silent = places.find(({ state, readAt }) => state !== "read" && readAt === null);
@@ -53,23 +55,24 @@ function judge(sources: PromiseSources): Omit<PromiseStatus, "remarks"> {
     return { state: "broken", sentence, advice };
   }
   if (rto.state === "ok" && verified.state === "ok") {
+    const kept = `The promise is kept: at most ${timeWords(rpo.targetSeconds)} can be lost, and a restore takes ${timeWords(rto.seconds ?? 0)}.`;
+    const partly = "The promise is kept, but the latest backup is not in every place.";
+    const whole = latest === undefined ? kept : partly;
     const sentence =
-      failing === undefined
-        ? `The promise is kept: at most ${timeWords(rpo.targetSeconds)} can be lost, and a restore takes ${timeWords(rto.seconds ?? 0)}.`
-        : "The promise is kept, but the latest backup failed.";
-    return { state: "kept", sentence, advice: failing?.hint ?? null };
+      failing === undefined ? whole : "The promise is kept, but the latest backup failed.";
+    return { state: "kept", sentence, advice: (failing ?? latest)?.hint ?? null };
   }
+  const proveIt =
+    rto.state === "ok"
+      ? "Run pgtenant verify latest."
+      : "Run pgtenant drill, and let it run each week.";
   return {
     state: "unproven",
     sentence:
       failing === undefined
         ? "Backups are on time, but that they restore is not proved."
         : "The latest backup failed, and that the one before restores is not proved.",
-    advice:
-      failing?.hint ??
-      (rto.state === "ok"
-        ? "Run pgtenant verify latest."
-        : "Run pgtenant drill, and let it run each week."),
+    advice: failing?.hint ?? proveIt,
   };
 }
 

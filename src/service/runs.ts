@@ -75,6 +75,7 @@ function jobFailuresOf(
         subject: null,
         message: last.message,
         hint: last.hint ?? otherwise,
+        partial: false,
         resolved: success !== undefined && Date.parse(success) > +last.endedAt,
       },
     ];
@@ -87,11 +88,12 @@ function failuresOfRun(
   resolved: boolean,
 ): readonly FailureStatus[] {
   const { at, operation, subject = null, exitCode } = record;
-  const common = { at, operation, subject, resolved };
+  const common = { at, operation, subject, partial: false, resolved };
   switch (result) {
     case "done":
       return failedPlacesOf(record).map(({ place, error }) => ({
         ...common,
+        partial: true,
         message: `the backup is not in ${place}: ${error}`,
         hint: "The other copy is good; look at the place, and the next run writes there again.",
       }));

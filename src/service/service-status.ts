@@ -143,6 +143,8 @@ export interface FailureStatus {
   readonly subject: string | null;
   readonly message: string;
   readonly hint: string;
+  /** The backup is good, and one of its places does not have it. */
+  readonly partial: boolean;
   /** A later run of the same kind went well. */
   readonly resolved: boolean;
 }

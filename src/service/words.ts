@@ -14,7 +14,7 @@ export function sizeWords(bytes: number): string {
 /** At most two units: `0.4 s`, `12 s`, `3 min 20 s`, `31 h`, `5 days`. */
 export function timeWords(seconds: number): string {
   if (seconds < 0) return `${timeWords(-seconds)} in the future`;
-  if (seconds < 9.95) return seconds === 0 ? "0 s" : `${seconds.toFixed(1)} s`;
+  if (seconds < 9.95) return Number.isInteger(seconds) ? `${seconds} s` : `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return twoUnits(Math.floor(whole / 60), "min", whole % 60, "s");

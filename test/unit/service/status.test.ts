@@ -130,6 +130,19 @@ suite("status", () => {
     );
   });
 
+  test("says that the latest backup is not in every place", () => {
+    const sources = goodSources();
+    const failed = [{ place: "s3://bucket", error: "the bucket is gone" }];
+    const done = recordAt(hoursAgo(2), { details: { failed } });
+    const runs = [{ started: undefined, ended: done, result: "done" as const }];
+    const { promise } = statusOf({ ...sources, journal: { ...sources.journal, runs } });
+    assert.equal(
+      promise.sentence,
+      "The promise is kept, but the latest backup is not in every place.",
+    );
+    assert.match(promise.advice ?? "", /^The other copy is good/);
+  });
+
   test("is broken when the latest drill failed, whatever was measured before", () => {
     const sources = goodSources();
     const failed = {

@@ -21,7 +21,7 @@ export function rpoCheck(
 ): Check {
   const target = timeWords(targetSeconds);
   if (newest === undefined) {
-    const sentence = `There is no good backup. At most ${target} may be lost.`;
+    const sentence = `No good backup is known. At most ${target} may be lost.`;
     return { state: "unknown", seconds: null, targetSeconds, at: null, sentence };
   }
   const seconds = Math.max(0, secondsSince(newest.createdAt, now));

@@ -37,7 +37,8 @@ async function readReport(path: string): Promise<DrillStatus | undefined> {
 
 function drillOf(document: unknown): DrillStatus | undefined {
   if (!isObject(document)) return undefined;
-  const { createdAt, startedAt, passed, rtoSeconds, backup, problem } = document;
+  const { createdAt, startedAt, passed, backup, problem } = document;
+  const rtoSeconds = document.rtoSeconds ?? (isObject(document.rto) ? document.rto.seconds : null);
   const at = [createdAt, startedAt].find(
     (time): time is string => typeof time === "string" && !Number.isNaN(Date.parse(time)),
   );

@@ -38,7 +38,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 .next{margin-top:.75rem}
 .checks{display:grid;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr));gap:1rem;margin:1rem 0;padding:0;list-style:none}
 .checks li{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem 1.25rem}
-.checks h2{font-size:.95rem;color:var(--muted);font-weight:600;margin:0;display:flex;justify-content:space-between;gap:.5rem}
+.checks h2{font-size:.95rem;color:var(--muted);font-weight:600;margin:0;display:flex;justify-content:space-between;align-items:flex-start;gap:.5rem}
 .checks .value{font-size:1.55rem;font-weight:650;line-height:1.3;font-variant-numeric:tabular-nums}
 .checks p{margin:.15rem 0;color:var(--muted);font-size:.92rem}
 .tag{display:inline-block;border-radius:999px;padding:.05rem .6rem;font-size:.82rem;font-weight:600;white-space:nowrap}

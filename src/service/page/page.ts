@@ -29,9 +29,9 @@ ${hero(status)}
 ${runningSection(status)}
 ${promise.state === "empty" ? firstSteps() : ""}
 <ul class="checks">
-${check("Newest backup (RPO)", status.rpo, "old")}
-${check("Restore (RTO)", status.rto, "")}
-${check("Last proved", status.verified, "ago")}
+${check("Newest backup (RPO)", status.rpo, "old", ["none", "no backup"])}
+${check("Restore (RTO)", status.rto, "", ["not measured", "not proved"])}
+${check("Last proved", status.verified, "ago", ["never", "not proved"])}
 </ul>
 ${failuresSection(status)}
 ${known || status.runs.length > 0 ? html`<div class="two">${chartSection(status)}${calendarSection(status)}</div>` : ""}
@@ -80,14 +80,17 @@ function unbroken(text: string): string {
   return text.replace(/(\d) (s|min|h|days|B|kB|MB|GB|TB)\b/g, "$1\u00a0$2");
 }
 
-function check(title: string, { state, seconds, sentence }: Check, after: string): Html {
-  const value =
-    seconds === null
-      ? "not known"
-      : `${after === "" ? timeWords(seconds) : ageWords(seconds)} ${after}`.trim();
-  const word = { ok: "ok", late: "late", unknown: "not proved" }[state];
+/** @param missing what stands there while nothing is known: in large, and as a tag */
+function check(
+  title: string,
+  { state, seconds, sentence }: Check,
+  after: string,
+  missing: readonly [value: string, tag: string],
+): Html {
+  const age = seconds === null ? missing[0] : (after === "" ? timeWords : ageWords)(seconds);
+  const word = { ok: "ok", late: "late", unknown: missing[1] }[state];
   return html`<li><h2>${title} <span class="tag ${state}">${word}</span></h2>
-<div class="value">${unbroken(value)}</div>
+<div class="value">${unbroken(seconds === null || after === "" ? age : `${age} ${after}`)}</div>
 <p>${unbroken(sentence)}</p></li>`;
 }
 

@@ -139,6 +139,7 @@ suite("status over HTTP", () => {
       assert.equal(status, 401, path);
       assert.equal(headers["www-authenticate"], 'Bearer realm="pgtenant"');
       assert.equal(text, "a token is needed\n");
+      assert.equal(headers["x-frame-options"], "DENY");
     }
     for (const given of ["wrong", `${token}x`, token.slice(0, -1), ""]) {
       const { status } = await ask(guarded.url, { authorization: `Bearer ${given}` });

@@ -90,11 +90,11 @@ class Run {
   readonly #started: number;
   readonly #targets: readonly Target[];
   readonly #warnings: string[] = [];
-  /** Fires when a part failed, or the rows could not be counted: the others are not worth their end. */
-  readonly #broken = new AbortController();
+  /** Fires when the rows could not be counted: without them the dump is not worth its end. */
+  readonly #uncountable = new AbortController();
 
   constructor(request: BackupRequest, snapshot: SourceSnapshot, started: number) {
-    const signal = AbortSignal.any([request.signal, this.#broken.signal]);
+    const signal = AbortSignal.any([request.signal, this.#uncountable.signal]);
     this.#request = { ...request, signal };
     this.#snapshot = snapshot;
     this.#started = started;
@@ -175,8 +175,17 @@ class Run {
     };
     const counting = snapshot.sharedAs === undefined ? undefined : countTableRows(snapshot.session);
     // It is awaited behind the dump, which may take hours.
-    counting?.catch((error: unknown) => this.#broken.abort(error));
-    const [database, globals, files] = await this.#parts(id, context);
+    counting?.catch((error: unknown) => this.#uncountable.abort(error));
+    const parts: BackupPart[] = [];
+    const globals = await this.#globals(id, context);
+    if (globals !== undefined) parts.push(globals);
+    if (request.included !== undefined && request.included.entries.length > 0) {
+      parts.push(await this.#store(id, "files", packFiles(request.included, request)));
+    }
+    request.progress.start(snapshot.source.databaseBytes);
+    const dump = dumpDatabase(context, { ...request, snapshot: snapshot.sharedAs });
+    const database = await this.#store(id, "database", dump);
+    parts.unshift(database);
     const tables = (await counting) ?? null;
     request.progress.stop();
     await this.#compareWithLast(database);
@@ -190,33 +199,11 @@ class Run {
       database: snapshot.database,
       source: { ...snapshot.source, pgDump: programs.version },
       format: request.format,
-      parts: [database, globals, files].filter((part) => part !== undefined),
+      parts,
       keyIds: keyIdOf(request.encryption),
       tables,
       warnings: this.#warnings,
     };
-  }
-
-  /** Side by side: what is small is done while pg_dump still reads the catalog. */
-  async #parts(
-    id: BackupId,
-    context: ProgramContext,
-  ): Promise<readonly [BackupPart, BackupPart | undefined, BackupPart | undefined]> {
-    const request = this.#request;
-    const { included } = request;
-    request.progress.start(this.#snapshot.source.databaseBytes);
-    const dump = dumpDatabase(context, { ...request, snapshot: this.#snapshot.sharedAs });
-    const parts = [
-      this.#store(id, "database", dump),
-      this.#globals(id, context),
-      included === undefined || included.entries.length === 0
-        ? undefined
-        : this.#store(id, "files", packFiles(included, request)),
-    ] as const;
-    // Nothing may be written any more when a failure of one of them is cleared up.
-    for (const part of parts) part?.catch((error: unknown) => this.#broken.abort(error));
-    await Promise.allSettled(parts);
-    return await Promise.all(parts);
   }
 
   /** A backup without roles is worth more than none. */

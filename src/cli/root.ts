@@ -26,6 +26,7 @@ import { listCommand } from "./list.ts";
 import { globalOptions, usage } from "./options.ts";
 import { pruneCommand } from "./prune.ts";
 import { restoreCommand } from "./restore.ts";
+import { scheduleCommand } from "./schedule.ts";
 import { statusCommand } from "./status.ts";
 import { tenantsCommand } from "./tenants.ts";
 import { undoCommand } from "./undo.ts";
@@ -46,6 +47,7 @@ const commands: readonly Command[] = [
   listCommand,
   pruneCommand,
   historyCommand,
+  scheduleCommand,
   statusCommand,
   doctorCommand,
   keygenCommand,

@@ -65,7 +65,6 @@ export interface Config {
     /** Cron expressions; undefined for a job that is off. */
     readonly tenantSchedule: string | undefined;
     readonly verifySchedule: string | undefined;
-    readonly drillSchedule: string | undefined;
     /** Slugs or keys; undefined for all. */
     readonly tenants: readonly string[] | undefined;
     readonly rpoHours: number;
@@ -156,7 +155,6 @@ export function resolveConfig(
       timezone: withDefault(variables.timezone),
       tenantSchedule: read(variables.tenantSchedule),
       verifySchedule: read(variables.verifySchedule),
-      drillSchedule: read(variables.drillSchedule),
       tenants: tenantsOf(withDefault(variables.tenants)),
       rpoHours: Number(withDefault(variables.rpoHours)),
       rtoHours: Number(withDefault(variables.rtoHours)),

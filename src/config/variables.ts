@@ -164,7 +164,6 @@ export const variables = {
     accepts: anything,
   },
   verifySchedule: schedule("BACKUP_VERIFY_SCHEDULE"),
-  drillSchedule: schedule("BACKUP_DRILL_SCHEDULE"),
   rpoHours: {
     name: "BACKUP_RPO_HOURS",
     default: "24",

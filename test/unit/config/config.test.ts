@@ -56,7 +56,6 @@ suite("the configuration", () => {
         timezone: "UTC",
         tenantSchedule: undefined,
         verifySchedule: undefined,
-        drillSchedule: undefined,
         tenants: undefined,
         rpoHours: 24,
         rtoHours: 4,

@@ -1,0 +1,147 @@
+import type { Config } from "../config/config.ts";
+import { ExitCode } from "../errors.ts";
+import type { JobWork } from "../service/job.ts";
+import type { Store } from "../storage/store.ts";
+import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
+import { connectionOf } from "./options.ts";
+import { placesOf } from "./place-options.ts";
+
+interface ScheduleArguments extends GlobalArguments {
+  "dry-run": boolean;
+}
+
+const shownTimes = 5;
+
+export const scheduleCommand = defineCommand<ScheduleArguments>({
+  usage: "schedule",
+  summary: "run backups at their times, with metrics and a status page, until it is ended",
+  options: (yargs) =>
+    yargs.option("dry-run", {
+      type: "boolean",
+      default: false,
+      describe: "show the next times of each job, and run nothing",
+    }),
+  examples: [
+    ["pgtenant schedule", "as BACKUP_SCHEDULE and the other variables say"],
+    ["BACKUP_SCHEDULE='30 1 * * *' pgtenant schedule --dry-run", "the next five times"],
+  ],
+  exitCodes: [ExitCode.storage],
+  async run(args, context) {
+    const { config, output, signal } = context;
+    const { openStores } = await import("../storage/open-stores.ts");
+    const { databaseOfUrl } = await import("../postgres/maintenance-url.ts");
+    const { openJournal } = await import("../journal/journal.ts");
+    const { systemClock } = await import("../service/clock.ts");
+    const { Scheduler } = await import("../service/scheduler.ts");
+    const { databaseClaims } = await import("../service/slot-claim.ts");
+    const { SlotHistory } = await import("../service/slot-history.ts");
+    const { scheduleLog } = await import("../service/schedule-log.ts");
+    const { giveNotice } = await import("../service/notices.ts");
+    const { serveStatus } = await import("../service/serve-status.ts");
+    const { toolVersion } = await import("../version.ts");
+    const database = databaseOfUrl(config.databaseUrl);
+    const places = placesOf({}, config);
+    const stores = await openStores(places);
+    try {
+      const jobs = await jobsOf(config, stores.all, database);
+      if (args.dryRun) return tellTimes(jobs, context);
+      const log = scheduleLog(config.secrets);
+      const warn = (message: string) => log("warn", "warning", { message });
+      const journal = openJournal(places.directory, { secrets: config.secrets, warn });
+      const claims = databaseClaims(connectionOf(context, "schedule"), database);
+      const scheduler = new Scheduler({
+        jobs,
+        clock: systemClock,
+        claims,
+        history: new SlotHistory(journal, database, warn),
+        log,
+        timeoutMinutes: config.backup.timeoutMinutes,
+        onEnd: async (end) => {
+          for (const message of await giveNotice(config, end, database)) {
+            log("warn", "notice failed", { job: end.job, message });
+          }
+        },
+      });
+      const schedule = () => scheduler.view();
+      const server = await serveStatus(
+        config,
+        { folder: places.directory, stores: stores.all, schedule },
+        warn,
+      );
+      log("info", "service started", {
+        version: toolVersion,
+        database,
+        places: stores.all.map((store) => store.place),
+        status: server?.url ?? null,
+      });
+      await scheduler.run(signal);
+      await server?.close();
+      await claims.close();
+      log("info", "service ended", {});
+      output.result({ ended: true });
+      return ExitCode.done;
+    } finally {
+      await stores.close();
+    }
+  },
+});
+
+async function jobsOf(
+  config: Readonly<Config>,
+  stores: readonly Store[],
+  database: string,
+): Promise<readonly JobWork[]> {
+  const { slotsOf } = await import("../service/slots.ts");
+  const { commandJob } = await import("../service/command-job.ts");
+  const { newestBackup } = await import("../service/newest-backup.ts");
+  const { timezone, tenantSchedule, tenants, verifySchedule } = config.service;
+  // As this process was started, so that a checkout and an installed program do alike.
+  const program = [process.execPath, ...process.execArgv, process.argv[1] ?? ""];
+  const jobs = [
+    commandJob({
+      kind: "backup",
+      slots: slotsOf(config.backup.schedule, timezone, "BACKUP_SCHEDULE"),
+      program,
+      commands: [["backup"]],
+      lastDone: (signal) => newestBackup(stores, database, signal),
+    }),
+  ];
+  if (tenantSchedule !== undefined) {
+    jobs.push(
+      commandJob({
+        kind: "tenants",
+        slots: slotsOf(tenantSchedule, timezone, "BACKUP_TENANT_SCHEDULE"),
+        program,
+        commands: tenants === undefined ? [["export", "--all"]] : tenants.map((t) => ["export", t]),
+      }),
+    );
+  }
+  if (verifySchedule !== undefined) {
+    jobs.push(
+      commandJob({
+        kind: "verify",
+        slots: slotsOf(verifySchedule, timezone, "BACKUP_VERIFY_SCHEDULE"),
+        program,
+        commands: [["verify", "latest"]],
+      }),
+    );
+  }
+  return jobs;
+}
+
+function tellTimes(jobs: readonly JobWork[], { output }: Context): ExitCode {
+  const told = jobs.map(({ kind, slots }) => {
+    const times: string[] = [];
+    let at = slots.nextAfter(new Date());
+    for (; at !== undefined && times.length < shownTimes; at = slots.nextAfter(at)) {
+      times.push(at.toISOString());
+    }
+    return { job: kind, schedule: slots.expression, timezone: slots.timezone, times };
+  });
+  for (const { job, schedule, timezone, times } of told) {
+    output.text(`${job}: ${schedule} (${timezone})`);
+    for (const time of times) output.text(`  ${time}`);
+  }
+  output.result({ jobs: told });
+  return ExitCode.done;
+}

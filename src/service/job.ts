@@ -1,0 +1,38 @@
+import type { AppError } from "../errors.ts";
+import type { ProgressListener } from "../progress.ts";
+import type { JobKind } from "./schedule-view.ts";
+import type { Slots } from "./slots.ts";
+
+/** One attempt at a job. */
+export interface JobRun {
+  readonly slot: Date;
+  /** From 1. */
+  readonly attempt: number;
+  /** Fires when the service stops or the time is over; the job clears up and throws. */
+  readonly signal: AbortSignal;
+  readonly progress: ProgressListener;
+  readonly warn: (text: string) => void;
+}
+
+export interface JobOutcome {
+  /** For people: what was done. */
+  readonly message: string;
+  /** Of a backup. */
+  readonly id?: string | undefined;
+  readonly bytes?: number | undefined;
+  /** What did not work although the rest is done; the job has failed then and is not tried again. */
+  readonly failure?: AppError | undefined;
+}
+
+/** What the service does at the times of a schedule. */
+export interface JobWork {
+  readonly kind: JobKind;
+  readonly slots: Slots;
+  /** @throws {AppError} when it could not be done; the scheduler may try again */
+  run(run: JobRun): Promise<JobOutcome>;
+  /**
+   * When it was last done well, here or on another host, as far as the places themselves tell;
+   * absent where they do not tell. Undefined when it never was.
+   */
+  lastDone?(signal: AbortSignal): Promise<Date | undefined>;
+}

@@ -1,0 +1,125 @@
+import { once } from "node:events";
+import { hostname } from "node:os";
+import { sql } from "kysely";
+import { withMaintenanceSession } from "../postgres/maintenance-session.ts";
+import type { ConnectionOptions, Session } from "../postgres/session.ts";
+import type { JobKind } from "./schedule-view.ts";
+
+/** A slot that this replica has, and no other one. */
+export interface SlotClaim {
+  /** False after its connection was lost. */
+  readonly held: boolean;
+  /** Gives it back when replicas whose clocks are late have seen it taken. */
+  finish(): void;
+  /** Gives it back at once: another replica may have it. */
+  release(): void;
+}
+
+/** Says which replica has a slot. */
+export interface SlotClaims {
+  /**
+   * @returns the claim, or who else has it
+   * @throws {AppError} exit 7 when the server cannot be reached
+   */
+  claim(job: JobKind, slot: Date): Promise<SlotClaim | { readonly takenBy: string }>;
+  /** Gives back everything at once, and whatever is still being claimed. */
+  close(): Promise<void>;
+}
+
+/** Clocks may differ by this much, and a replica may be late by as much. */
+const graceMs = 5 * 60_000;
+/** "pgtenant" again: keeps our keys apart from those that others hash. */
+const keySeed = 0x7067746e;
+
+/**
+ * Claims through advisory locks in the maintenance database, keyed by database, job and slot. No
+ * table is made in the operator's database: what outlives a claim is in each replica's journal
+ * and in the backups' manifests. A replica that dies loses its claims with its sessions.
+ */
+export function databaseClaims(
+  connection: Omit<ConnectionOptions, "signal">,
+  database: string,
+  options: { readonly graceMs?: number } = {},
+): SlotClaims {
+  const closing = new AbortController();
+  const sessions = new Set<Promise<void>>();
+  const grace = options.graceMs ?? graceMs;
+
+  return {
+    async claim(job, slot) {
+      const key = `pgtenant schedule: ${database}, ${job}, ${slot.toISOString()}`;
+      const applicationName = `pgtenant schedule ${job} on ${hostname()}`
+        .replace(/[^\x20-\x7e]/g, "?")
+        .slice(0, 63);
+      const answer = Promise.withResolvers<SlotClaim | { readonly takenBy: string }>();
+      const session = withMaintenanceSession(
+        { ...connection, applicationName },
+        database,
+        async (open) => {
+          if (!(await tryLock(open, key))) {
+            answer.resolve({ takenBy: await holderOf(open, key) });
+            return;
+          }
+          await new Promise<void>((resolve) => {
+            answer.resolve(claimOf(open, closing.signal, grace, resolve));
+          });
+        },
+      ).catch((error: unknown) => answer.reject(error));
+      sessions.add(session);
+      void session.finally(() => sessions.delete(session));
+      return await answer.promise;
+    },
+    async close() {
+      closing.abort();
+      await Promise.allSettled(sessions);
+    },
+  };
+}
+
+function claimOf(
+  session: Session,
+  closing: AbortSignal,
+  grace: number,
+  giveBack: () => void,
+): SlotClaim {
+  const claimedAt = Date.now();
+  let held = true;
+  let timer: NodeJS.Timeout | undefined;
+  const release = () => {
+    held = false;
+    clearTimeout(timer);
+    giveBack(); // the lock goes with the session
+  };
+  void once(session.client, "end").then(release, release);
+  closing.addEventListener("abort", release, { once: true });
+  if (closing.aborted) release();
+  return {
+    get held() {
+      return held;
+    },
+    finish() {
+      const left = claimedAt + grace - Date.now();
+      if (left <= 0) release();
+      else timer = setTimeout(release, left).unref();
+    },
+    release,
+  };
+}
+
+async function tryLock({ db }: Session, key: string): Promise<boolean> {
+  await sql`SELECT set_config('idle_session_timeout', '0', false)`.execute(db);
+  const { rows } = await sql<{ locked: boolean }>`
+    SELECT pg_try_advisory_lock(hashtextextended(${key}, ${keySeed})) AS locked`.execute(db);
+  return rows[0]?.locked === true;
+}
+
+async function holderOf({ db }: Session, key: string): Promise<string> {
+  const { rows } = await sql<{ holder: string }>`
+    SELECT a.application_name || coalesce(' at ' || a.client_addr::text, '') AS holder
+      FROM pg_locks k JOIN pg_stat_activity a USING (pid)
+     WHERE k.locktype = 'advisory' AND k.granted AND k.objsubid = 1 /*one key of 64 bits*/
+       AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND (k.classid::int8 << 32 | k.objid::int8)
+           = hashtextextended(${key}, ${keySeed})`.execute(db);
+  return rows[0]?.holder ?? "another replica";
+}

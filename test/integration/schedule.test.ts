@@ -1,0 +1,349 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { resolveConfig } from "../../src/config/config.ts";
+import { AppError, ExitCode } from "../../src/errors.ts";
+import { openJournal } from "../../src/journal/journal.ts";
+import { systemClock } from "../../src/service/clock.ts";
+import type { JobWork } from "../../src/service/job.ts";
+import { giveNotice } from "../../src/service/notices.ts";
+import { type JobEnd, Scheduler } from "../../src/service/scheduler.ts";
+import { databaseClaims } from "../../src/service/slot-claim.ts";
+import { SlotHistory } from "../../src/service/slot-history.ts";
+import { slotsOf } from "../../src/service/slots.ts";
+import { pgtenant, spawnPgtenant } from "../harness/command.ts";
+import { createDatabase, type TestDatabase } from "../harness/database.ts";
+
+interface LogLine {
+  readonly level: string;
+  readonly event: string;
+  readonly [field: string]: unknown;
+}
+
+const everySecond = slotsOf("* * * * * *", "UTC", "test");
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+suite("the scheduler", () => {
+  let database: TestDatabase;
+  let folder: string;
+
+  before(async () => {
+    database = await createDatabase("schedule", "n-kudo", { settings: { "seed.big": "off" } });
+  });
+  after(() => database.drop());
+
+  const inFolder = async (use: () => Promise<void>) => {
+    folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
+    try {
+      await use();
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  };
+
+  /** A scheduler of one job, with the real clock and the real claims, and what it logs. */
+  function schedulerOf(work: Omit<JobWork, "kind">, at = folder) {
+    const lines: LogLine[] = [];
+    const ends: JobEnd[] = [];
+    const journal = openJournal(at, { secrets: [], warn: assert.fail });
+    const connection = { databaseUrl: database.url, applicationName: "pgtenant-test" };
+    const claims = databaseClaims(connection, database.name, { graceMs: 3000 });
+    const scheduler = new Scheduler({
+      jobs: [{ kind: "backup", ...work }],
+      clock: systemClock,
+      claims,
+      history: new SlotHistory(journal, database.name, assert.fail),
+      log: (level, event, fields) => lines.push({ level, event, ...fields }),
+      timeoutMinutes: 1,
+      retryPausesMs: [100, 100],
+      onEnd: async (end) => {
+        ends.push(end);
+      },
+    });
+    const stop = new AbortController();
+    const running = scheduler.run(stop.signal);
+    return {
+      scheduler,
+      lines,
+      ends,
+      events: (event: string) => lines.filter((line) => line.event === event),
+      async stop() {
+        stop.abort();
+        await running;
+        await claims.close();
+      },
+    };
+  }
+
+  test("runs each slot once, and passes over one that comes while its job is at work", () =>
+    inFolder(async () => {
+      const runs: Date[] = [];
+      const { scheduler, events, ends, stop } = schedulerOf({
+        slots: everySecond,
+        async run({ slot }) {
+          runs.push(slot);
+          if (runs.length === 2) await sleep(2200);
+          return { message: "done" };
+        },
+      });
+      while (ends.length < 4) await sleep(50);
+      const [job] = scheduler.view().jobs;
+      assert.equal(job?.kind, "backup");
+      assert.equal(job?.last?.result, "done");
+      await stop();
+      const times = runs.map((slot) => +slot / 1000);
+      assert.deepEqual(
+        times.map((time, i) => time - (times[0] ?? 0) - i),
+        [0, 0, ...times.slice(2).map(() => 2)],
+        "two slots of the long run were passed over",
+      );
+      const skipped = events("skipped");
+      assert.equal(skipped.length, 2);
+      assert.equal(skipped[0]?.why, "the run before it is still at work");
+      const slots = new Set([
+        ...runs.map(Number),
+        ...skipped.map((s) => Date.parse(String(s.slot))),
+      ]);
+      assert.equal(slots.size, runs.length + 2, "no slot twice");
+    }));
+
+  test("catches up once with what it missed while it did not run, and not at its first start", () =>
+    inFolder(async () => {
+      const never = slotsOf("0 0 1 1 *", "UTC", "test");
+      const ran: Date[] = [];
+      const work = {
+        slots: everySecond,
+        run: async ({ slot }: { readonly slot: Date }) => {
+          ran.push(slot);
+          return { message: "done" };
+        },
+      };
+      const idle = schedulerOf({ ...work, slots: never });
+      await sleep(200);
+      await idle.stop();
+      assert.deepEqual([ran, idle.events("catching up")], [[], []]);
+      const first = schedulerOf(work);
+      while (first.ends.length < 1) await sleep(20);
+      await first.stop();
+      await sleep(2500);
+      ran.length = 0;
+      const second = schedulerOf(work);
+      while (second.ends.length < 2) await sleep(20);
+      await second.stop();
+      const caughtUp = second.events("catching up");
+      assert.equal(caughtUp.length, 1);
+      assert.match(
+        String(caughtUp[0]?.why),
+        /^[23] slots were missed while the service did not run$/,
+      );
+      assert.equal(+new Date(String(caughtUp[0]?.slot)), +(ran[0] ?? 0));
+      assert.ok(+(ran[1] ?? 0) > +(ran[0] ?? 0), "once, then the next slot");
+    }));
+
+  test("of two replicas on one database each slot has one", () =>
+    inFolder(async () => {
+      const other = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
+      const runs: number[] = [];
+      const work = {
+        slots: slotsOf("*/2 * * * * *", "UTC", "test"),
+        run: async ({ slot }: { readonly slot: Date }) => {
+          runs.push(+slot);
+          await sleep(300);
+          return { message: "done" };
+        },
+      };
+      const replicas = [schedulerOf(work), schedulerOf(work, other)];
+      while (runs.length < 4) await sleep(50);
+      await sleep(500);
+      for (const replica of replicas) await replica.stop();
+      await rm(other, { recursive: true });
+      assert.equal(new Set(runs).size, runs.length);
+      const skipped = replicas.flatMap((replica) => replica.events("skipped"));
+      assert.ok(skipped.length >= runs.length - 1, "whoever came second says whose it is");
+      assert.match(String(skipped[0]?.why), /^it is pgtenant schedule backup on .*'s$/);
+    }));
+
+  test("tries again what may mend itself, says so, and outlives every failure", () =>
+    inFolder(async () => {
+      let attempts = 0;
+      const { lines, events, ends, stop } = schedulerOf({
+        slots: slotsOf("*/5 * * * * *", "UTC", "test"),
+        async run() {
+          attempts += 1;
+          if (attempts === 3) return { message: "done" };
+          if (attempts > 3) throw new TypeError("a defect");
+          throw new AppError("server-unreachable", ExitCode.database, "no connection", {
+            hint: "Start it.",
+          });
+        },
+      });
+      while (ends.length < 2) await sleep(50);
+      await stop();
+      assert.deepEqual(
+        events("failed").map(({ message, attempt }) => [message, attempt]),
+        [
+          ["no connection", 1],
+          ["no connection", 2],
+          ["internal error: a defect", 1],
+        ],
+      );
+      assert.deepEqual(
+        ends.map(({ failure }) => failure?.code),
+        [undefined, "internal"],
+      );
+      assert.ok(lines.some(({ event, hint }) => event === "failed" && hint === "Start it."));
+    }));
+
+  test("the command makes backups at its times, serves its status, and ends in order", () =>
+    inFolder(async () => {
+      const secret = "s3cret-passphrase-of-the-test";
+      const child = spawnPgtenant(["schedule"], {
+        url: database.url,
+        env: {
+          BACKUP_DIR: folder,
+          BACKUP_SCHEDULE: "*/5 * * * * *",
+          BACKUP_ENCRYPT: "true",
+          BACKUP_ENCRYPTION_KEY: secret,
+          PGTENANT_HTTP_LISTEN: "127.0.0.1:0",
+        },
+      });
+      child.stdin.end();
+      let text = "";
+      child.stderr.setEncoding("utf8").on("data", (more: string) => {
+        text += more;
+      });
+      const lines = () =>
+        text
+          .split("\n")
+          .filter((line) => line !== "")
+          .map((line) => JSON.parse(line) as LogLine);
+      const count = (event: string) => lines().filter((line) => line.event === event).length;
+      const patience = AbortSignal.timeout(90_000);
+      while (count("done") < 2) {
+        assert.ok(!patience.aborted && child.exitCode === null, text);
+        await sleep(100);
+      }
+      const started = count("started");
+      const page = String(lines().find(({ event }) => event === "service started")?.status);
+      const answer = await fetch(new URL("/healthz", page));
+      assert.equal(answer.status, 200);
+      // In the middle of the next one.
+      while (count("started") === started) await sleep(20);
+      await sleep(400);
+      child.kill("SIGTERM");
+      const [code] = (await once(child, "close")) as [number | null];
+      assert.equal(code, 0, text);
+      assert.equal(count("service ended"), 1);
+      assert.ok(!text.includes(secret));
+      const done = lines().filter(({ event }) => event === "done");
+      assert.match(String(done[0]?.id), /^backup_\d{8}_\d{6}$/);
+      const files = await readdir(folder);
+      const manifests = files.filter((name) => name.endsWith(".manifest.json"));
+      const complete = new Set(manifests.map((name) => name.slice(0, 22)));
+      for (const name of files.filter((file) => file.startsWith("backup_"))) {
+        assert.ok(complete.has(name.slice(0, 22)), `${name} is half a backup`);
+      }
+      assert.ok(manifests.length >= 2);
+      const history = await pgtenant(["history", "--json"], {
+        url: database.url,
+        env: { BACKUP_DIR: folder },
+      });
+      assert.match(history.stdout.toString(), /"operation":"schedule"/);
+    }));
+
+  test("--dry-run shows the next times, and a schedule that cannot be is an error at the start", async () => {
+    const env = { BACKUP_SCHEDULE: "30 2 * * *", BACKUP_TIMEZONE: "Europe/Berlin" };
+    const dry = await pgtenant(["schedule", "--dry-run", "--json"], { url: database.url, env });
+    assert.equal(dry.code, 0, dry.stderr);
+    const { jobs } = JSON.parse(dry.stdout.toString()) as {
+      readonly jobs: readonly { readonly job: string; readonly times: readonly string[] }[];
+    };
+    assert.deepEqual(
+      jobs.map(({ job, times }) => [job, times.length]),
+      [["backup", 5]],
+    );
+    assert.match(jobs[0]?.times[0] ?? "", /T0[01]:30:00.000Z$/);
+    const wrong = await pgtenant(["schedule"], {
+      url: database.url,
+      env: { BACKUP_SCHEDULE: "0 0 30 2 *" },
+    });
+    assert.equal(wrong.code, 2);
+    assert.match(wrong.stderr, /BACKUP_SCHEDULE names a time that never comes/);
+  });
+});
+
+suite("notices", () => {
+  const end: JobEnd = {
+    job: "backup",
+    slot: new Date("2026-01-01T02:00:00Z"),
+    seconds: 12,
+    outcome: { message: "x", id: "backup_20260101_020000", bytes: 10 },
+    failure: undefined,
+  };
+  const failure = new AppError("server-unreachable", ExitCode.database, "no pass-word-of-mine", {
+    hint: "Start it.",
+  });
+
+  test("are posted and piped to a command, without secrets, and never throw", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
+    const bodies: string[] = [];
+    let status = 200;
+    const server = createServer((request, response) => {
+      request.setEncoding("utf8").on("data", (text: string) => bodies.push(text));
+      request.on("end", () => {
+        response.statusCode = status;
+        response.end();
+      });
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    const port = typeof address === "object" ? address?.port : 0;
+    const url = `http://127.0.0.1:${port}/ping/token-of-the-url`;
+    try {
+      const config = (more: Record<string, string> = {}) =>
+        resolveConfig(
+          { databaseUrl: "postgres://u:pass-word-of-mine@localhost/db" },
+          {
+            BACKUP_ON_SUCCESS_URL: url,
+            BACKUP_ON_FAILURE_URL: url,
+            BACKUP_ON_FAILURE_COMMAND: `cat > '${folder}/told'; echo "$PGTENANT_JOB $PGTENANT_EVENT" >> '${folder}/told'`,
+            ...more,
+          },
+        );
+      assert.deepEqual(await giveNotice(config(), end, "db"), []);
+      assert.deepEqual(JSON.parse(bodies[0] ?? ""), {
+        event: "success",
+        job: "backup",
+        database: "db",
+        slot: "2026-01-01T02:00:00.000Z",
+        seconds: 12,
+        id: "backup_20260101_020000",
+        bytes: 10,
+        error: null,
+      });
+      assert.deepEqual(await giveNotice(config(), { ...end, failure }, "db"), []);
+      assert.ok(!bodies.join("").includes("pass-word-of-mine"));
+      assert.equal(JSON.parse(bodies[1] ?? "").error.hint, "Start it.");
+      const { readFile } = await import("node:fs/promises");
+      assert.match(await readFile(join(folder, "told"), "utf8"), /"failure".*\nbackup failure\n$/s);
+
+      status = 500;
+      const slow = config({ BACKUP_ON_FAILURE_COMMAND: "sleep 60" });
+      const began = performance.now();
+      const told = await giveNotice(slow, { ...end, failure }, "db", 500);
+      assert.ok(performance.now() - began < 5000);
+      assert.deepEqual(told, [
+        `the notice to 127.0.0.1:${port} was not taken: it answered 500`,
+        "the command of the notice was ended: it took too long",
+      ]);
+      assert.ok(!told.join("").includes("token-of-the-url"));
+    } finally {
+      server.close();
+      await rm(folder, { recursive: true });
+    }
+  });
+});

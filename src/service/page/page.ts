@@ -99,7 +99,7 @@ function firstSteps(): Html {
 <ol>
 <li><code>pgtenant doctor</code> says what would fail, before it does.</li>
 <li><code>pgtenant backup</code> makes the first backup; this page then shows it.</li>
-<li><code>pgtenant drill</code> proves that it restores, and measures how long that takes.</li>
+<li><code>pgtenant restore latest --into NAME</code> proves that it restores, beside the database, and measures how long that takes.</li>
 <li><code>pgtenant schedule</code> does all three from then on.</li>
 </ol></section>`;
 }

@@ -178,7 +178,10 @@ suite("status", () => {
       places: [placeWith([goodBackup(hoursAgo(2))])],
     });
     assert.equal(promise.state, "unproven");
-    assert.equal(promise.advice, "Run pgtenant drill, and let it run each week.");
+    assert.equal(
+      promise.advice,
+      "Run pgtenant restore latest --into NAME: it restores beside the database, and measures how long it takes.",
+    );
     assert.deepEqual(promise.remarks, [
       "No restore was measured yet. At most 4 h are promised.",
       "No backup was verified yet.",

@@ -6,7 +6,8 @@ import { after, afterEach, before, beforeEach, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readJournal } from "../../src/journal/journal.ts";
 import type { DatabaseDigest } from "../../src/tenant/digest.ts";
-import { type CommandResult, pgtenant, spawnPgtenant } from "../harness/command.ts";
+import { pgtenant, spawnPgtenant } from "../harness/command.ts";
+import { refused, succeeded } from "../harness/command-end.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
 import { assertUnchanged, digestOf, freshBundle } from "../harness/import.ts";
 
@@ -39,24 +40,6 @@ suite("the receipt of an import", () => {
 
   const run = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
     pgtenant(args, { url: database.url, env: { BACKUP_DIR: backups, ...env } });
-
-  async function succeeded(running: Promise<CommandResult>): Promise<CommandResult> {
-    const result = await running;
-    assert.equal(result.code, 0, result.stderr);
-    return result;
-  }
-
-  async function refused(
-    running: Promise<CommandResult>,
-    wanted: { readonly code: number; readonly message: RegExp; readonly hint?: RegExp },
-  ): Promise<void> {
-    const { code, stderr } = await running;
-    assert.equal(code, wanted.code, stderr);
-    const lines = stderr.split("\n");
-    const after = (mark: string) => lines.find((line) => line.startsWith(mark))?.slice(mark.length);
-    assert.match(after("pgtenant: ") ?? "", wanted.message, stderr);
-    assert.match(after("hint: ") ?? "", wanted.hint ?? /./, stderr);
-  }
 
   async function assertRows(expected: DatabaseDigest): Promise<void> {
     assert.deepEqual((await digestOf(database)).tables, expected.tables);

@@ -59,12 +59,16 @@ suite("the compiled program", () => {
         }
       }
     }
-    for (const [command, [small = 0, large = small]] of peaks) {
-      const figures = `${command}: ${small} MB with ${sizes[0]} rows, ${large} MB with ${sizes[1]}`;
-      context.diagnostic(figures);
-      assert.ok(small <= limitMb && large <= limitMb, figures);
-      // Node lets garbage grow a little before it collects any of it.
-      assert.ok(large - small <= 50, figures);
+    const figures = [...peaks].map(([command, [small = 0, large = small]]) => ({
+      text: `${command}: ${small} MB with ${sizes[0]} rows, ${large} MB with ${sizes[1]}`,
+      small,
+      large,
+    }));
+    for (const { text } of figures) context.diagnostic(text);
+    for (const { text, small, large } of figures) {
+      assert.ok(small <= limitMb && large <= limitMb, text);
+      // A longer run leaves Node more garbage before it collects any; a row each would be much more.
+      assert.ok(large - small <= 80, text);
     }
   });
 

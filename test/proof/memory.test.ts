@@ -60,7 +60,7 @@ suite("the compiled program", () => {
       }
     }
     const figures = [...peaks].map(([command, [small = 0, large = small]]) => ({
-      text: `${command}: ${small} MB with ${sizes[0]} rows, ${large} MB with ${sizes[1]}`,
+      text: `${command}: ${small} MB with ${sizes[0]} rows${large === small ? "" : `, ${large} MB with ${sizes[1]}`}`,
       small,
       large,
     }));

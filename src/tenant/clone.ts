@@ -67,11 +67,14 @@ export async function cloneBundle(
   );
   const ids = new Map(tables.map((staged) => [staged.table.name, idColumns(schema, staged)]));
   for (const staged of tables) await refuseAmbiguousIds(session, staged, maps.mapped, ids);
+  // The map of ids is in memory, and is asked for single ids: by its index, then, and not as a whole.
+  await session.client.query("SET LOCAL random_page_cost = 1");
   const rewritten: StagedTable[] = [];
   for (const [index, staged] of tables.entries()) {
     const changes = changesOf(schema, staged, clone, log, bundle.sha256);
     rewritten.push(await rewriteTable(session, changes, maps.mapped, `pgtenant_c${index}`));
   }
+  await session.client.query("SET LOCAL random_page_cost TO DEFAULT");
   for (const staged of bundle.tables) await sql`DROP TABLE ${staged.stage}`.execute(session.db);
   const state: CloneState = { from: bundle.tenant, mapped: maps.mapped, ids, log };
   const made: StagedBundle = {

@@ -39,6 +39,10 @@ async function mentionIds(database: TestDatabase): Promise<void> {
       FROM one WHERE tenant_id = one.tenant AND sequence % 3 = 0;
     UPDATE microvms SET rootfs_path = '/var/vms/' || id || '/disk.img', net_ifaces = jsonb_build_array(host_id)
      WHERE tenant_id = ${acme} AND host_id IS NOT NULL;
+    UPDATE executions SET error_message = (ARRAY['beef' || replace(one.vm::text, '-', ''), upper(one.vm::text),
+             replace(one.vm::text, '-', ''), 'twice ' || one.vm || one.vm, repeat('long ', 1000) || one.vm])
+             [1 + abs(hashtext(executions.id::text)) % 5]
+      FROM one WHERE tenant_id = one.tenant;
     ALTER TABLE sites ADD COLUMN labels text[], ADD COLUMN raw json, ADD COLUMN twin uuid, ADD COLUMN bytes bytea;
     UPDATE sites SET labels = ARRAY['site ' || sites.id, NULL, 'a"b'], twin = one.vm,
            raw = ('{ "b" : "' || sites.id || '",  "a":1 }')::json, bytes = uuid_send(sites.id)

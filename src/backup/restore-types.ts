@@ -12,6 +12,9 @@ import type { Client } from "./swap-databases.ts";
  */
 export type RestoreMode = "swap" | "into" | "in-place";
 
+/** What a restore does, one after the other; `swap` is giving the loaded database its name. */
+export type RestoreStep = "check" | "load" | "count" | "swap";
+
 export interface RestoreRequest {
   readonly backup: OpenBackup;
   /** Of the database to restore. */
@@ -29,8 +32,8 @@ export interface RestoreRequest {
   readonly progress: ProgressListener;
   /** Hears the plan before anything is touched; what it throws ends the restore. */
   readonly onPlan: (plan: RestorePlan) => Promise<void>;
-  /** Hears what is being done. */
-  readonly onStep: (step: string) => void;
+  /** Hears what is being done, in a word and for people. */
+  readonly onStep: (step: RestoreStep, text: string) => void;
 }
 
 /** What a restore is going to do. */

@@ -83,7 +83,7 @@ class Restore {
       this.#notes.push(`database "${name}", left by a restore that was ended, was dropped`);
     }
     const programs = await this.#findPrograms();
-    onStep("checking that the backup is whole");
+    onStep("check", "checking that the backup is whole");
     const dump = await prepareDump(backup, {
       keys: this.#request.keys,
       programs,
@@ -213,15 +213,15 @@ class Restore {
       ...(await createScratch(this.#admin, scratch, backup.manifest?.source.locale)),
     );
     try {
-      onStep(`loading it into the new database "${scratch}"`);
+      onStep("load", `loading it into the new database "${scratch}"`);
       await this.#load(programs, dump, scratch, false);
-      onStep("counting rows and gathering statistics");
+      onStep("count", "counting rows and gathering statistics");
       const counted = await this.#count(scratch);
       if (globals !== undefined) {
         const applied = await applyDatabaseSettings(this.#admin, globals, scratch);
         this.#notes.push(...applied.notes);
       }
-      onStep(`giving it the name "${this.#target}"`);
+      onStep("swap", `giving it the name "${this.#target}"`);
       await swapDatabases(
         this.#admin,
         { ...this.#request.connection, databaseUrl: this.#maintenance },
@@ -253,10 +253,10 @@ class Restore {
     globals: Globals | undefined,
   ) {
     const { disconnect, onStep } = this.#request;
-    onStep(`loading it into "${this.#target}", in one transaction`);
+    onStep("load", `loading it into "${this.#target}", in one transaction`);
     if (disconnect) await endClients(this.#admin, this.#target);
     await this.#load(programs, dump, this.#target, true);
-    onStep("counting rows and gathering statistics");
+    onStep("count", "counting rows and gathering statistics");
     const counted = await this.#count(this.#target);
     if (globals !== undefined) {
       const applied = await applyDatabaseSettings(this.#admin, globals, this.#target);

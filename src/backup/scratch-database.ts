@@ -22,12 +22,13 @@ function timeOf(at: Date): string {
   return backupIdAt(at).replace("backup_", "");
 }
 
-function withSuffix(database: string, suffix: string): string {
-  if (Buffer.byteLength(database + suffix) <= longestName) return database + suffix;
+/** `longest` is in bytes: names that get a further suffix later need room for it. */
+export function withSuffix(database: string, suffix: string, longest = longestName): string {
+  if (Buffer.byteLength(database + suffix) <= longest) return database + suffix;
   // Two names that begin alike must not be cut to the same one: a restore sweeps what has its own.
   const end = `_${hash("sha256", database).slice(0, 8)}${suffix}`;
   const letters = [...database];
-  while (Buffer.byteLength(letters.join("") + end) > longestName) letters.pop();
+  while (Buffer.byteLength(letters.join("") + end) > longest) letters.pop();
   return letters.join("") + end;
 }
 

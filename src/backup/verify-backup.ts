@@ -59,12 +59,12 @@ export async function verifyBackup(
     const verified = await (options.storedOnly
       ? verifyStored(backup, options)
       : verifyAll(backup, options));
-    await remember(backup, options, { result: "good", checked: verified.checked });
+    const { checked } = verified;
+    await rememberVerified(backup, options, { result: "good", checked });
     return verified;
   } catch (error) {
     if (error instanceof AppError && error.exitCode === ExitCode.invalidInput) {
-      const problem = error.message;
-      await remember(backup, options, { result: "failed", checked: "all", problem });
+      await rememberVerified(backup, options, { result: "failed", problem: error.message });
     }
     throw error;
   }
@@ -184,16 +184,20 @@ async function programsFor(
   }
 }
 
-/** A backup that is whole stays so, whether or not that could be written down. */
-async function remember(
+/**
+ * Writes down beside a backup what was found of it. One that is whole stays so, whether or not that
+ * could be written.
+ */
+export async function rememberVerified(
   backup: OpenBackup,
-  { signal, warn }: VerifyBackupOptions,
-  outcome: {
+  { signal, warn }: Pick<VerifyBackupOptions, "signal" | "warn">,
+  found: {
     readonly result: "good" | "failed";
-    readonly checked: "all" | "stored";
+    readonly checked?: "all" | "stored";
     readonly problem?: string;
   },
 ): Promise<void> {
+  const outcome = { checked: "all" as const, ...found };
   if (backup.manifest === undefined || backup.id === undefined || signal.aborted) return;
   try {
     if (outcome.checked === "stored" && outcome.result === "good") {

@@ -43,7 +43,8 @@ export async function openNamedBackups(
   return { ...places, backups };
 }
 
-async function openPlaces(
+/** The places that a command line and the environment name, and how a backup is opened in them. */
+export async function openPlaces(
   args: Parameters<typeof placesOf>[0],
   { config, signal }: Context,
 ): Promise<Places & { readonly options: OpenBackupOptions }> {

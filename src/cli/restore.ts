@@ -122,7 +122,7 @@ export const restoreCommand = defineCommand<RestoreArguments>({
           progress.stop();
           await decide(args, context, made);
         },
-        onStep: (step) => output.note(`${step} …`),
+        onStep: (_step, text) => output.note(`${text} …`),
         filesTo: args.filesTo,
         onlyFiles: args.onlyFiles,
         journal: openJournal(places.directory, { secrets: config.secrets, warn }),

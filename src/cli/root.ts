@@ -16,6 +16,7 @@ import { convertCommand } from "./convert.ts";
 import { demoCommand } from "./demo.ts";
 import { diffCommand } from "./diff.ts";
 import { doctorCommand } from "./doctor.ts";
+import { drillCommand } from "./drill.ts";
 import { exitCodesText } from "./exit-codes.ts";
 import { exportCommand } from "./export.ts";
 import { historyCommand } from "./history.ts";
@@ -47,6 +48,7 @@ const commands: readonly Command[] = [
   listCommand,
   pruneCommand,
   historyCommand,
+  drillCommand,
   scheduleCommand,
   statusCommand,
   doctorCommand,

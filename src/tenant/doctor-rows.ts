@@ -1,11 +1,11 @@
 import { sql } from "kysely";
-import { columnOf, type ForeignKey, isMandatory, type Table } from "../catalog/catalog.ts";
+import { type ForeignKey, isMandatory, type Table } from "../catalog/catalog.ts";
 import { carriesTenant, relation } from "../catalog/ownership.ts";
 import type { DoctorFinding } from "../finding.ts";
 import type { Session } from "../postgres/session.ts";
 import { isOwned, referencesOf } from "../profile/classify.ts";
-import type { ChainColumns } from "../profile/profile.ts";
 import type { ProgressListener } from "../progress.ts";
+import { type ChainLinks, chainLinks, chainText } from "./chain-links.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { alongPath, ownerKey } from "./owner.ts";
 
@@ -34,7 +34,10 @@ export async function checkRows(
       findings.push(...(await crossing(session, schema, table, key)));
     }
     const chain = schema.profile.chain[table.name];
-    if (chain !== undefined) findings.push(...(await chainLinks(session, table, chain)));
+    if (chain !== undefined) {
+      const links = await chainLinks(session, table, chain);
+      if (links !== undefined) findings.push(chainFinding(table, links));
+    }
   }
   if (skipped > 0) {
     findings.push({
@@ -126,42 +129,13 @@ async function crossing(
   ];
 }
 
-/**
- * Between two neighbours by number nothing can be missing; elsewhere rows were deleted, and the
- * link shows where.
- */
-async function chainLinks(
-  session: Session,
-  table: Table,
-  chain: ChainColumns,
-): Promise<readonly DoctorFinding[]> {
-  const order = columnOf(table, chain.order);
-  if (order === undefined || columnOf(table, chain.own) === undefined) return [];
-  const integers = ["smallint", "integer", "bigint"].includes(order.plainType);
-  const adjacent = integers ? sql`number = last_number + 1` : sql`FALSE`;
-  const { rows } = await sql<{ links: string; broken: string; seams: string }>`
-    SELECT count(*) FILTER (WHERE holds) AS links,
-           count(*) FILTER (WHERE NOT holds AND ${adjacent}) AS broken,
-           count(*) FILTER (WHERE NOT holds AND NOT ${adjacent}) AS seams
-      FROM (SELECT ${sql.id("l", chain.order)} AS number,
-                   lag(${sql.id("l", chain.order)}) OVER w AS last_number,
-                   ${sql.id("l", chain.previous)}::text = lag(${sql.id("l", chain.own)}::text) OVER w AS holds,
-                   lag(${sql.id("l", chain.own)}::text) OVER w AS last_own,
-                   ${sql.id("l", chain.own)}::text AS own
-              FROM ${relation(table)} AS l
-            WINDOW w AS (ORDER BY ${sql.id("l", chain.order)})) AS linked
-     WHERE own <> '' AND last_own <> ''`.execute(session.db);
-  const [row] = rows;
-  const { links = "0", broken = "0", seams = "0" } = row ?? {};
-  const held = `${links} link(s) of the chain in ${table.name} hold`;
-  const atGaps = seams === "0" ? "" : `; ${seams} stand beside a gap, where rows were deleted`;
-  if (broken === "0") return [{ level: "ok", check: "chain", message: `${held}${atGaps}` }];
-  return [
-    {
-      level: "warning",
-      check: "chain",
-      message: `${broken} row(s) of ${table.name} do not link to the row before them; ${held}${atGaps}`,
-      hint: "Rows were altered, or written at the same moment. Bundles with such rows are made, and pgtenant verify names them.",
-    },
-  ];
+function chainFinding(table: Table, links: ChainLinks): DoctorFinding {
+  const message = chainText(table, links);
+  if (links.broken === 0) return { level: "ok", check: "chain", message };
+  return {
+    level: "warning",
+    check: "chain",
+    message,
+    hint: "Rows were altered, or written at the same moment. Bundles with such rows are made, and pgtenant verify names them.",
+  };
 }

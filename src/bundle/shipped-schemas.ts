@@ -12,7 +12,8 @@ export type DocumentKind =
   | "table-end"
   | "bundle-trailer"
   | "profile"
-  | "backup-manifest";
+  | "backup-manifest"
+  | "drill-report";
 
 export interface DocumentCheck {
   readonly valid: boolean;

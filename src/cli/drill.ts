@@ -12,7 +12,7 @@ import { keepHeapSmall } from "./small-heap.ts";
 
 interface DrillArguments extends GlobalArguments, PlaceArguments, KeyArguments {
   backup: string;
-  embedded: boolean;
+  embedded?: boolean | undefined;
   bundle?: string | undefined;
   "no-bundle": boolean;
   jobs?: string | undefined;
@@ -33,8 +33,8 @@ export const drillCommand = defineCommand<DrillArguments>({
       })
       .option("embedded", {
         type: "boolean",
-        default: false,
         describe: "on a PostgreSQL of the drill's own, in a temporary folder",
+        defaultDescription: "BACKUP_DRILL_EMBEDDED",
       })
       .option("bundle", {
         type: "string",
@@ -95,7 +95,7 @@ export const drillCommand = defineCommand<DrillArguments>({
         findBundle: await bundleOf(args, context, stores.all, keys),
         keys,
         programs: programsOf(config),
-        embedded: args.embedded,
+        embedded: args.embedded ?? config.service.drillEmbedded,
         jobs: wholeNumber("jobs", args.jobs),
         tempFolder: args.tempDir ?? config.backup.tempDirectory,
         rtoSeconds: config.service.rtoHours * 3600,

@@ -94,7 +94,8 @@ async function jobsOf(
   const { slotsOf } = await import("../service/slots.ts");
   const { commandJob } = await import("../service/command-job.ts");
   const { newestBackup } = await import("../service/newest-backup.ts");
-  const { timezone, tenantSchedule, tenants, verifySchedule } = config.service;
+  const { timezone, tenantSchedule, tenants, verifySchedule, drillSchedule, rtoHours } =
+    config.service;
   // As this process was started, so that a checkout and an installed program do alike.
   const program = [process.execPath, ...process.execArgv, process.argv[1] ?? ""];
   const jobs = [
@@ -123,6 +124,18 @@ async function jobsOf(
         slots: slotsOf(verifySchedule, timezone, "BACKUP_VERIFY_SCHEDULE"),
         program,
         commands: [["verify", "latest"]],
+      }),
+    );
+  }
+  if (drillSchedule !== undefined) {
+    jobs.push(
+      commandJob({
+        kind: "drill",
+        slots: slotsOf(drillSchedule, timezone, "BACKUP_DRILL_SCHEDULE"),
+        program,
+        commands: [["drill"]],
+        // A restore that misses its target is measured, and not cut off.
+        timeoutMinutes: Math.max(config.backup.timeoutMinutes, 2 * 60 * rtoHours),
       }),
     );
   }

@@ -65,6 +65,9 @@ export interface Config {
     /** Cron expressions; undefined for a job that is off. */
     readonly tenantSchedule: string | undefined;
     readonly verifySchedule: string | undefined;
+    readonly drillSchedule: string | undefined;
+    /** Drills restore into a throwaway server of their own. */
+    readonly drillEmbedded: boolean;
     /** Slugs or keys; undefined for all. */
     readonly tenants: readonly string[] | undefined;
     readonly rpoHours: number;
@@ -155,6 +158,8 @@ export function resolveConfig(
       timezone: withDefault(variables.timezone),
       tenantSchedule: read(variables.tenantSchedule),
       verifySchedule: read(variables.verifySchedule),
+      drillSchedule: read(variables.drillSchedule),
+      drillEmbedded: parseBoolean(withDefault(variables.drillEmbedded)),
       tenants: tenantsOf(withDefault(variables.tenants)),
       rpoHours: Number(withDefault(variables.rpoHours)),
       rtoHours: Number(withDefault(variables.rtoHours)),

@@ -164,6 +164,13 @@ export const variables = {
     accepts: anything,
   },
   verifySchedule: schedule("BACKUP_VERIFY_SCHEDULE"),
+  drillSchedule: schedule("BACKUP_DRILL_SCHEDULE"),
+  drillEmbedded: {
+    name: "BACKUP_DRILL_EMBEDDED",
+    default: "false",
+    form: "true or false",
+    accepts: isBoolean,
+  },
   rpoHours: {
     name: "BACKUP_RPO_HOURS",
     default: "24",

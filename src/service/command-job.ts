@@ -12,6 +12,7 @@ export interface CommandJobOptions {
   readonly program: readonly string[];
   /** Run one after the other: `["export", "acme"]`. */
   readonly commands: readonly (readonly string[])[];
+  readonly timeoutMinutes?: number;
   readonly lastDone?: JobWork["lastDone"];
 }
 
@@ -25,10 +26,11 @@ const patienceMs = 15_000;
  * would do, its memory is given back, and whatever becomes of it the service goes on.
  */
 export function commandJob(options: CommandJobOptions): JobWork {
-  const { kind, slots, program, commands, lastDone } = options;
+  const { kind, slots, program, commands, timeoutMinutes, lastDone } = options;
   return {
     kind,
     slots,
+    timeoutMinutes,
     ...(lastDone === undefined ? {} : { lastDone }),
     async run(run) {
       const messages: string[] = [];

@@ -28,6 +28,8 @@ export interface JobOutcome {
 export interface JobWork {
   readonly kind: JobKind;
   readonly slots: Slots;
+  /** Where it may take longer than other jobs. */
+  readonly timeoutMinutes?: number | undefined;
   /** @throws {AppError} when it could not be done; the scheduler may try again */
   run(run: JobRun): Promise<JobOutcome>;
   /**

@@ -50,8 +50,8 @@ function judge(sources: PromiseSources): Omit<PromiseStatus, "remarks"> {
       ? `The promise is broken: a restore takes ${timeWords(rto.seconds ?? 0)}.`
       : "The promise is broken: the latest drill failed.";
     const advice = slow
-      ? "Take --format custom or directory, and --jobs to restore with; then restore again."
-      : "Read the drill's report; when its cause is gone, restore again: pgtenant restore latest --into NAME.";
+      ? "Take --format custom or directory, and --jobs to restore with; then run pgtenant drill again."
+      : "Read the drill's report; when its cause is gone, drill again: pgtenant drill.";
     return { state: "broken", sentence, advice };
   }
   if (rto.state === "ok" && verified.state === "ok") {
@@ -65,7 +65,7 @@ function judge(sources: PromiseSources): Omit<PromiseStatus, "remarks"> {
   const proveIt =
     rto.state === "ok"
       ? "Run pgtenant verify latest."
-      : "Run pgtenant restore latest --into NAME: it restores beside the database, and measures how long it takes.";
+      : "Run pgtenant drill: it restores beside the database, checks everything, and measures how long it takes.";
   return {
     state: "unproven",
     sentence:

@@ -229,8 +229,9 @@ export class Scheduler {
     attempt: number,
     stop: AbortSignal,
   ): Promise<JobOutcome> {
-    const { clock, history, log, timeoutMinutes } = this.#options;
+    const { clock, history, log } = this.#options;
     const { work } = state;
+    const { timeoutMinutes = this.#options.timeoutMinutes } = work;
     const limit = AbortSignal.timeout(timeoutMinutes * 60_000);
     const signal = AbortSignal.any([stop, limit]);
     const about = { job: work.kind, slot: slot.toISOString() };

@@ -37,6 +37,11 @@ export function countWords(count: number, word: string): string {
   return `${count.toLocaleString("en-US")} ${word}${count === 1 ? "" : "s"}`;
 }
 
+/** A number and its unit stay on one line. */
+export function unbroken(text: string): string {
+  return text.replace(/(\d) (s|min|h|days|B|kB|MB|GB|TB)\b/g, "$1\u00a0$2");
+}
+
 const day = new Map<string, Intl.DateTimeFormat>();
 const minute = new Map<string, Intl.DateTimeFormat>();
 

@@ -156,11 +156,11 @@ class Drill {
   ): Promise<RestoreResult | undefined> {
     this.#version = scratch.version;
     const restored = await this.#restore(scratch, backup);
-    await this.#files(backup);
     if (restored === undefined) {
       for (const check of ["foreign-keys", "chain", "tenant"] as const) {
         this.#checks.notChecked(check, "nothing was restored that could be looked at");
       }
+      await this.#files(backup);
       this.#checks.notChecked("rto", "nothing was restored");
       return undefined;
     }
@@ -173,6 +173,7 @@ class Drill {
     };
     await this.#foreignKeys(connection);
     const misfit = await this.#chain(connection);
+    await this.#files(backup);
     await this.#tenant(connection, misfit);
     await this.#rto(this.#rtoSeconds);
     return restored;

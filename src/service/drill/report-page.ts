@@ -1,6 +1,6 @@
 import { html } from "hono/html";
 import { type Html, layout } from "../page/layout.ts";
-import { countWords, sizeWords, timeWords } from "../words.ts";
+import { countWords, sizeWords, timeWords, unbroken } from "../words.ts";
 import { checkTitles } from "./check-titles.ts";
 import type { ChecklistItem, DrillCheck, DrillReport, Measured } from "./drill-report.ts";
 
@@ -15,7 +15,7 @@ export async function reportPage(report: DrillReport): Promise<string> {
 </header>
 <main id="main">
 <section class="hero ${passed ? "kept" : "broken"}" aria-labelledby="result">
-<div class="top"><span class="mark" aria-hidden="true">${passed ? "✓" : "✗"}</span><h1 id="result">${sentence(report)}</h1></div>
+<div class="top"><span class="mark" aria-hidden="true">${passed ? "✓" : "✗"}</span><h1 id="result">${unbroken(sentence(report))}</h1></div>
 ${report.hint === null ? "" : html`<p class="next"><strong>What to do:</strong> ${report.hint}</p>`}
 </section>
 <ul class="checks">
@@ -24,11 +24,9 @@ ${measure("Backup's age (RPO)", report.rpo, "the backup's age")}
 </ul>
 ${facts(report)}
 <section aria-labelledby="checks"><h2 id="checks">What was checked</h2>
-<table><thead><tr><th scope="col">Check</th><th scope="col">Result</th><th scope="col">Found</th><th scope="col" class="num">Time</th></tr></thead>
-<tbody>${report.checks.map(checkRow)}</tbody></table></section>
+<ul class="list">${report.checks.map(checkItem)}</ul></section>
 <section aria-labelledby="list"><h2 id="list">Quarterly checklist</h2>
-<table><thead><tr><th scope="col">Item</th><th scope="col">Result</th><th scope="col">Why</th></tr></thead>
-<tbody>${report.checklist.map(itemRow)}</tbody></table></section>
+<ul class="list">${report.checklist.map(listItem)}</ul></section>
 ${report.notes.length === 0 ? "" : html`<section aria-labelledby="notes"><h2 id="notes">Notes</h2><ul>${report.notes.map((note) => html`<li>${note}</li>`)}</ul></section>`}
 </main>
 <footer><span>${tool}, run by ${by}, ${timeWords(Math.round(seconds))} in all. ${id}.json beside this page says the same for programs.</span></footer>`,
@@ -38,7 +36,7 @@ ${report.notes.length === 0 ? "" : html`<section aria-labelledby="notes"><h2 id=
 function sentence({ passed, problem, rto }: DrillReport): string {
   if (!passed) return `The drill failed: ${problem}`;
   const took = rto.seconds === null ? "" : ` in ${timeWords(rto.seconds)}`;
-  return `The backup restores${took}, and everything in it holds.`;
+  return `The backup restores${took}, and all that was checked in it holds.`;
 }
 
 function measure(title: string, { seconds, targetSeconds, kept }: Measured, what: string): Html {
@@ -46,7 +44,7 @@ function measure(title: string, { seconds, targetSeconds, kept }: Measured, what
   const word = kept === null ? "not measured" : kept ? "kept" : "not kept";
   return html`<li><h2>${title} <span class="tag ${state}">${word}</span></h2>
 <div class="value">${seconds === null ? "not measured" : timeWords(seconds)}</div>
-<p>${what} of at most ${timeWords(targetSeconds)} is promised</p></li>`;
+<p>${what} of at most ${unbroken(timeWords(targetSeconds))} is promised</p></li>`;
 }
 
 function facts({ backup, scratch }: DrillReport): Html {
@@ -73,7 +71,7 @@ function facts({ backup, scratch }: DrillReport): Html {
     ],
   ] as const;
   return html`<section aria-labelledby="what"><h2 id="what">What was restored</h2>
-<table><tbody>${known.map(([name, value]) =>
+<table class="facts"><tbody>${known.map(([name, value]) =>
     value === null ? "" : html`<tr><th scope="row">${name}</th><td>${value}</td></tr>`,
   )}</tbody></table></section>`;
 }
@@ -90,16 +88,18 @@ function tag(state: ChecklistItem["state"]): Html {
   return html`<span class="tag ${colour}">${word}</span>`;
 }
 
-function checkRow({ check, state, message, hint, details, seconds }: DrillCheck): Html {
-  return html`<tr><th scope="row">${checkTitles[check]}</th><td>${tag(state)}</td><td>${message}${
-    hint === null ? "" : html`<p class="muted small">${hint}</p>`
-  }${details.length === 0 ? "" : html`<ul class="small">${details.map((one) => html`<li>${one}</li>`)}</ul>`}</td><td class="num">${
-    state === "not-checked" ? "" : timeWords(seconds)
-  }</td></tr>`;
+function checkItem({ check, state, message, hint, details, seconds }: DrillCheck): Html {
+  const took =
+    state === "not-checked" ? "" : html` <span class="muted small">${timeWords(seconds)}</span>`;
+  return html`<li><strong>${checkTitles[check]}</strong> ${tag(state)}${took}
+<p>${message}</p>
+${details.length === 0 ? "" : html`<ul class="small">${details.map((one) => html`<li>${one}</li>`)}</ul>`}
+${hint === null ? "" : html`<p class="muted small">${hint}</p>`}</li>`;
 }
 
-function itemRow({ item, state, why }: ChecklistItem): Html {
-  return html`<tr><th scope="row">${item}</th><td>${tag(state)}</td><td>${why}</td></tr>`;
+function listItem({ item, state, why }: ChecklistItem): Html {
+  return html`<li><strong>${item}</strong> ${tag(state)}
+<p>${why}</p></li>`;
 }
 
 function time(at: string): Html {

@@ -64,6 +64,7 @@ caption{text-align:left;color:var(--muted);font-size:.9rem;padding-bottom:.5rem}
 th{text-align:left;font-weight:600;color:var(--muted);font-size:.85rem}
 th,td{padding:.5rem .75rem .5rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 tbody tr:last-child>*{border-bottom:0}
+table.facts th{white-space:nowrap;width:1%}
 tbody th{color:var(--text);font-size:.93rem}
 tbody th .muted{font-weight:400}
 .id{white-space:nowrap}

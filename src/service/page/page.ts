@@ -1,6 +1,6 @@
 import { html } from "hono/html";
 import type { Check, ServiceStatus } from "../service-status.ts";
-import { ageWords, timeWords } from "../words.ts";
+import { ageWords, timeWords, unbroken } from "../words.ts";
 import { backupsSection, othersSection } from "./backups.ts";
 import { calendarSection } from "./calendar.ts";
 import { chartSection } from "./chart.ts";
@@ -75,11 +75,6 @@ ${shown === null ? "" : html`<p class="next"><strong>What to do:</strong> ${show
 </section>`;
 }
 
-/** A number and its unit stay on one line. */
-function unbroken(text: string): string {
-  return text.replace(/(\d) (s|min|h|days|B|kB|MB|GB|TB)\b/g, "$1\u00a0$2");
-}
-
 /** @param missing what stands there while nothing is known: in large, and as a tag */
 function check(
   title: string,
@@ -99,7 +94,7 @@ function firstSteps(): Html {
 <ol>
 <li><code>pgtenant doctor</code> says what would fail, before it does.</li>
 <li><code>pgtenant backup</code> makes the first backup; this page then shows it.</li>
-<li><code>pgtenant restore latest --into NAME</code> proves that it restores, beside the database, and measures how long that takes.</li>
+<li><code>pgtenant drill</code> proves that it restores, beside the database, and measures how long that takes.</li>
 <li><code>pgtenant schedule</code> does all three from then on.</li>
 </ol></section>`;
 }

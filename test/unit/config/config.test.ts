@@ -56,6 +56,8 @@ suite("the configuration", () => {
         timezone: "UTC",
         tenantSchedule: undefined,
         verifySchedule: undefined,
+        drillSchedule: undefined,
+        drillEmbedded: false,
         tenants: undefined,
         rpoHours: 24,
         rtoHours: 4,

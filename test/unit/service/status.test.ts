@@ -180,7 +180,7 @@ suite("status", () => {
     assert.equal(promise.state, "unproven");
     assert.equal(
       promise.advice,
-      "Run pgtenant restore latest --into NAME: it restores beside the database, and measures how long it takes.",
+      "Run pgtenant drill: it restores beside the database, checks everything, and measures how long it takes.",
     );
     assert.deepEqual(promise.remarks, [
       "No restore was measured yet. At most 4 h are promised.",

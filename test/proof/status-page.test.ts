@@ -1,36 +1,22 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { after, before, suite, test } from "node:test";
-import type { AxeResults } from "axe-core";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { type HttpServer, startHttp } from "../../src/service/http.ts";
+import { launchBrowser, noBrowser, pageSizes, wrongWith } from "../harness/browser.ts";
 import { stateOf, states } from "../harness/status-states.ts";
 
-const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].find((path) =>
-  existsSync(path),
-);
-const skip = executablePath === undefined ? "there is no chromium (Debian's package)" : false;
-const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-const sizes = {
-  desktop: { width: 1280, height: 900 },
-  phone: { width: 360, height: 740 },
-} as const;
 /** A page that thinks that nobody sees it does not look again. */
 const neverReload = "Object.defineProperty(document, 'visibilityState', { value: 'hidden' })";
 const token = "a token that is long enough";
 
-suite("status page in Chromium", { skip }, () => {
+suite("status page in Chromium", { skip: noBrowser }, () => {
   let browser: Browser;
   let shown = "empty";
   let server: HttpServer;
   let guarded: HttpServer;
 
   before(async () => {
-    browser = await chromium.launch({
-      executablePath: executablePath ?? "",
-      args: ["--no-sandbox", "--disable-dev-shm-usage"],
-    });
+    browser = await launchBrowser();
     const options = {
       host: "127.0.0.1",
       port: 0,
@@ -47,26 +33,8 @@ suite("status page in Chromium", { skip }, () => {
     await guarded?.close();
   });
 
-  /** What the browser has against a page: axe's findings, refused parts, scrolling to the side. */
-  async function wrongWith(page: Page): Promise<readonly string[]> {
-    // As an isolated script, which the page's own policy has no say in.
-    await page.evaluate(readFileSync(axe, "utf8"));
-    const results = (await page.evaluate(
-      "axe.run(document, {resultTypes: ['violations']})",
-    )) as AxeResults;
-    const overflow = (await page.evaluate(
-      "document.documentElement.scrollWidth - document.documentElement.clientWidth",
-    )) as number;
-    return [
-      ...results.violations.map(
-        ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`,
-      ),
-      ...(overflow > 0 ? [`${overflow} pixels to scroll to the side`] : []),
-    ];
-  }
-
   for (const state of Object.keys(states)) {
-    for (const [size, viewport] of Object.entries(sizes)) {
+    for (const [size, viewport] of Object.entries(pageSizes)) {
       for (const colorScheme of ["light", "dark"] as const) {
         test(`${state}, ${size}, ${colorScheme}: axe finds nothing, nothing scrolls sideways`, async () => {
           shown = state;
@@ -88,7 +56,7 @@ suite("status page in Chromium", { skip }, () => {
 
   test("what axe and the width would find is found", async () => {
     shown = "good";
-    const page = await browser.newPage({ viewport: sizes.phone });
+    const page = await browser.newPage({ viewport: pageSizes.phone });
     await page.addInitScript(neverReload);
     await page.goto(server.url);
     await page.evaluate(
@@ -155,7 +123,7 @@ suite("status page in Chromium", { skip }, () => {
 
   test("the token is typed once, stands in no address, and the form is accessible", async () => {
     shown = "good";
-    const context = await browser.newContext({ viewport: sizes.phone });
+    const context = await browser.newContext({ viewport: pageSizes.phone });
     const page = await context.newPage();
     await page.goto(guarded.url);
     assert.equal(page.url(), `${guarded.url}/login`);

@@ -15,7 +15,7 @@ export interface HandMadeSite {
 
 /** A site of acme with a host, an agent, a VM, a plan and a log line, ids counted from `first`. */
 export async function makeSite(
-  database: TestDatabase,
+  database: Pick<TestDatabase, "query">,
   name: string,
   first = 1,
 ): Promise<HandMadeSite> {

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { after, before, suite, test } from "node:test";
 import { promisify } from "node:util";
 import { type BackupManifest, manifestText, parseManifest } from "../../src/backup/manifest.ts";
@@ -36,7 +37,7 @@ suite("drill", () => {
     digest = await wholeDigest(live.url);
   });
   after(async () => {
-    await dropDatabases(...(await databasesLike(`${live.name}_`)));
+    await dropDatabases(...(await scratches()));
     await live.drop();
     await rm(folder, { recursive: true });
   });
@@ -45,6 +46,10 @@ suite("drill", () => {
     BACKUP_DIR: join(folder, dir),
     BACKUP_ENCRYPTION_KEY: passphrase,
   });
+
+  /** The databases that drills have made, loaded or being loaded. */
+  const scratches = (database = live.name) =>
+    databasesLike(drillDatabaseName(database, new Date(0)).slice(0, -"19700101_000000".length));
 
   const drill = (
     dir: string,
@@ -73,7 +78,12 @@ suite("drill", () => {
   }
 
   /** The first failure, which the operator is told of and finds in the report and the journal. */
-  async function failureOf(result: CommandResult, exitCode: number, dir: string) {
+  async function failureOf(
+    result: CommandResult,
+    exitCode: number,
+    dir: string,
+    database = live.name,
+  ) {
     const report = await reportOf(result, exitCode);
     const failed = report.checks.filter(({ state }) => state === "failed");
     const [first] = failed;
@@ -85,7 +95,7 @@ suite("drill", () => {
     const last = JSON.parse(journal.trimEnd().split("\n").at(-1) ?? "");
     assert.equal(last.event, "failed");
     assert.equal(last.details.error.message, first.message);
-    assert.deepEqual(await databasesLike(`${live.name}_drill`), []);
+    assert.deepEqual(await scratches(database), []);
     return { report, failed: failed.map(({ check }) => check), first };
   }
 
@@ -105,11 +115,32 @@ suite("drill", () => {
     await writeFile(join(place, name), manifestText({ ...manifest, ...change(manifest) }));
   }
 
+  /** Starts a drill, and ends it as soon as its scratch database is there. */
+  async function endWhileRestoring(
+    restoring: () => Promise<readonly string[]>,
+    signal: "SIGKILL" | "SIGTERM",
+  ) {
+    const child = spawnPgtenant(["drill", "--no-bundle"], {
+      url: live.url,
+      env: environment("good"),
+    });
+    child.stdin.end();
+    child.stdout.resume();
+    const stderr = text(child.stderr);
+    const closed = once(child, "close");
+    while ((await restoring()).length === 0 && child.exitCode === null) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    child.kill(signal);
+    await closed;
+    return { ended: { code: child.exitCode, stderr: await stderr } };
+  }
+
   test("of a good backup and a bundle passes, touches nothing, and the status knows it", async () => {
     const env = environment("good");
     for (const args of [
       ["backup", "--encrypt", "--include", join(import.meta.dirname, "../../fixtures/n-kudo")],
-      ["export", "acme", "--encrypt"],
+      ["export", "acme"],
     ]) {
       const made = await pgtenant(args, { url: live.url, env });
       assert.equal(made.code, 0, made.stderr);
@@ -138,7 +169,7 @@ suite("drill", () => {
     assert.match(checkOf(report, "chain").message, new RegExp(`^${counts?.links} link`));
     assert.match(
       checkOf(report, "tenant").message,
-      /^tenant "acme" was deleted from the scratch database and came back from ".*tenant_acme_.*\.age" .* each as in the bundle$/,
+      /^tenant "acme" was deleted from the scratch database and came back from ".*tenant_acme_.*\.jsonl\.zst" .* each as in the bundle$/,
     );
     assert.equal(report.rto.kept, true);
     assert.ok((report.rto.seconds ?? 0) > 0.1 && (report.rto.seconds ?? 0) < report.seconds);
@@ -150,7 +181,7 @@ suite("drill", () => {
     );
 
     assert.equal(await wholeDigest(live.url), digest);
-    assert.deepEqual(await databasesLike(`${live.name}_`), []);
+    assert.deepEqual(await scratches(), []);
     const page = await readFile(report.files.page, "utf8");
     assert.match(page, /^<!doctype html>/);
     assert.match(page, /all that was checked in it holds/);
@@ -215,7 +246,7 @@ suite("drill", () => {
       );
       await backUpInto("chain", other);
       const result = await drill("chain", [], {}, other.url);
-      const { first, failed, report } = await failureOf(result, 3, "chain");
+      const { first, failed, report } = await failureOf(result, 3, "chain", other.name);
       assert.deepEqual(failed, ["chain"]);
       assert.match(first.message, /^1 row\(s\) of public\.audit_events do not link/);
       assert.ok(first.message.endsWith(`; the first is id ${event?.id}`), first.message);
@@ -253,7 +284,7 @@ suite("drill", () => {
       await rm(join(folder, "keys"), { recursive: true });
       await backUpInto("keys", other);
       const broken = await drill("keys", [], {}, other.url);
-      const { first, failed } = await failureOf(broken, 7, "keys");
+      const { first, failed } = await failureOf(broken, 7, "keys", other.name);
       assert.deepEqual(failed, ["restored"]);
       assert.match(first.message, /table "children" violates foreign key constraint/);
     } finally {
@@ -298,7 +329,7 @@ suite("drill", () => {
       await backUpInto("disk", other);
       const args = ["--embedded", "--no-bundle"];
       const result = await drill("disk", args, { TMPDIR: disk }, other.url);
-      const { first } = await failureOf(result, 8, "disk");
+      const { first } = await failureOf(result, 8, "disk", other.name);
       assert.match(first.message, /^the disk is too small: /);
       assert.deepEqual(await readdir(disk), []);
     } finally {
@@ -345,24 +376,10 @@ suite("drill", () => {
       drillDatabaseName(`${live.name}2`, at),
     ];
     for (const name of bystanders) await onServer(`CREATE DATABASE "${name}"`);
-    const restoring = async () =>
-      (await databasesLike(drillDatabaseName(live.name, at).slice(0, -15))).filter(
-        (name) => !bystanders.includes(name),
-      );
+    const restoring = async () => (await scratches()).filter((name) => !bystanders.includes(name));
     try {
-      const child = spawnPgtenant(["drill", "--no-bundle"], {
-        url: live.url,
-        env: environment("good"),
-      });
-      child.stdin.end();
-      child.stdout.resume();
-      child.stderr.resume();
-      const ended = once(child, "close");
-      while ((await restoring()).length === 0 && child.exitCode === null) {
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
-      child.kill("SIGKILL");
-      await ended;
+      const { ended } = await endWhileRestoring(restoring, "SIGKILL");
+      assert.equal(ended.code, null);
       const [left] = await restoring();
       assert.match(left ?? "", /_restoring_|_drill_/, "it was killed too late");
       assert.equal(await wholeDigest(live.url), digest);
@@ -377,6 +394,20 @@ suite("drill", () => {
     } finally {
       await dropDatabases(...bystanders);
     }
+  });
+
+  test("that is interrupted drops its scratch database, and reports nothing: exit 130", async () => {
+    const reports = () => readdir(join(folder, "good", "drills"));
+    const known = await reports();
+    const { ended } = await endWhileRestoring(scratches, "SIGTERM");
+    assert.equal(ended.code, 130, ended.stderr);
+    assert.match(
+      ended.stderr,
+      /the live database was not touched, and the scratch database is dropped/,
+    );
+    assert.deepEqual(await scratches(), []);
+    assert.deepEqual(await reports(), known);
+    assert.equal(await wholeDigest(live.url), digest);
   });
 
   test("is not run twice at once, and the second one reports nothing", async () => {

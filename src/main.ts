@@ -31,13 +31,23 @@ async function run(): Promise<void> {
   const stop = new AbortController();
   const interruption = { meaning: "nothing was written" };
   let deadline: NodeJS.Timeout | undefined;
+  const interrupt = () => {
+    stop.abort();
+    deadline = setTimeout(() => process.exit(ExitCode.interrupted), patienceMs);
+  };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
       if (stop.signal.aborted) process.exit(ExitCode.interrupted);
-      stop.abort();
-      deadline = setTimeout(() => process.exit(ExitCode.interrupted), patienceMs);
+      interrupt();
     });
   }
+  // The service that has started us wants us to end, or is gone. That is no second signal.
+  const released = () => {
+    if (!stop.signal.aborted) interrupt();
+  };
+  if (process.connected === false) released();
+  else process.on("disconnect", released);
+  process.channel?.unref(); // to listen is no reason to stay
   const interrupted = (cause: unknown) =>
     new AppError("interrupted", ExitCode.interrupted, `interrupted: ${interruption.meaning}`, {
       cause,

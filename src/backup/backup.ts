@@ -29,6 +29,7 @@ import { removeSidecar, writeManifest, writeSidecar } from "./sidecars.ts";
 import { type SourceSnapshot, withSourceSnapshot } from "./source-snapshot.ts";
 import { onTargets, storePart, type Target } from "./store-part.ts";
 import { countTableRows } from "./table-rows.ts";
+import { timeLimit } from "./time-limit.ts";
 
 export interface BackupRequest {
   readonly connection: ConnectionOptions;
@@ -72,7 +73,7 @@ const clearUpMs = 8_000;
  */
 export async function backUp(request: BackupRequest): Promise<BackupResult> {
   const started = performance.now();
-  const limit = AbortSignal.timeout(request.timeoutMinutes * 60_000);
+  const limit = timeLimit(request.timeoutMinutes);
   const signal = AbortSignal.any([request.signal, limit]);
   try {
     return await withSourceSnapshot({ ...request.connection, signal }, (snapshot) =>

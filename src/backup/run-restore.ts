@@ -12,7 +12,8 @@ export interface RunRestoreOptions extends RestoreRequest {
   readonly filesTo: string | undefined;
   /** Leaves the database alone. */
   readonly onlyFiles: boolean;
-  readonly journal: Journal;
+  /** Undefined for a dry run, which does nothing that is worth a line. */
+  readonly journal: Journal | undefined;
   readonly warn: (text: string) => void;
 }
 
@@ -33,7 +34,10 @@ export async function runRestore(options: RunRestoreOptions): Promise<RunRestore
   const database = options.into ?? databaseOfUrl(connection.databaseUrl);
   const files = filesTo === undefined ? undefined : { keys, folder: filesTo, signal };
   const what = { database, subject: backup.id ?? backup.name, details: { mode: options.mode } };
-  const recorded = <T>(work: () => Promise<T>) => withJournal(journal, "restore", what, warn, work);
+  const recorded = <T>(work: () => Promise<T>) =>
+    journal === undefined
+      ? work()
+      : withJournal(journal, "restore", what, warn, work, () => ({}), signal);
   if (files !== undefined) await checkFiles(backup, files);
   if (options.onlyFiles) {
     if (files === undefined) return { database: undefined, files: undefined };

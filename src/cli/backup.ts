@@ -1,5 +1,7 @@
 import type { ArgumentsCamelCase } from "yargs";
+import type { BackupResult } from "../backup/backup.ts";
 import type { DumpFormat } from "../backup/backup-name.ts";
+import type { PruneResult } from "../backup/prune.ts";
 import type { Compression } from "../bundle/layers.ts";
 import type { Config } from "../config/config.ts";
 import { ExitCode } from "../errors.ts";
@@ -97,68 +99,88 @@ export const backupCommand = defineCommand<BackupArguments>({
     keepHeapSmall();
     const { runBackup } = await import("../backup/run-backup.ts");
     const { openStores } = await import("../storage/open-stores.ts");
-    const { openJournal } = await import("../journal/journal.ts");
-    const { pruneAfterBackup, retentionWarnings } = await import("../backup/prune.ts");
-    const { backupDocument, backupText } = await import("./render/backup.ts");
-    const { config, output, signal, interruption } = context;
+    const { openJournal, withFailuresBefore } = await import("../journal/journal.ts");
+    const { pruneAfterBackup } = await import("../backup/prune.ts");
+    const { databaseOfUrl } = await import("../postgres/maintenance-url.ts");
+    const { config, output, signal, interruption, outcome } = context;
     const places = placesOf(args, config);
     const policy = policyOf(args, config);
-    const { encryption, warnings, advice } = await encryptionOf(args, config, "backup");
-    for (const warning of warnings) output.warn(warning);
-    for (const text of advice) output.note(`note: ${text}`);
-    const included = await includedOf(args, context, encryption.method !== "none");
     const warn = (text: string) => output.warn(text);
-    interruption.meaning = "nothing of the backup is left; older ones are as they were";
-    const progress = await context.progress("backing up", "bytes");
-    const stores = await openStores(places);
-    try {
-      const { result, after } = await runBackup(
-        {
-          connection: connectionOf(context, "backup"),
-          stores: stores.all,
-          programs: programsOf(config),
-          format: args.format ?? config.backup.format,
-          compression: compressionOf(args, config),
-          encryption,
-          jobs: wholeNumber("jobs", args.jobs),
-          tempFolder: args.tempDir ?? config.backup.tempDirectory,
-          included,
-          rolePasswords: args.rolePasswords,
-          timeoutMinutes:
-            wholeNumber("timeout-minutes", args.timeoutMinutes) ?? config.backup.timeoutMinutes,
-          signal,
-          progress,
-          folder: places.directory,
-          journal: openJournal(places.directory, { secrets: config.secrets, warn }),
-          warn,
-        },
-        async (done, database) =>
-          args.noPrune
-            ? []
-            : await pruneAfterBackup(stores.all, done, {
-                database,
-                policy,
-                now: new Date(),
-                signal,
-              }),
-      );
-      progress.stop();
-      for (const warning of result.warnings) output.warn(warning);
-      for (const warning of after.flatMap(retentionWarnings)) output.warn(warning);
-      output.text(backupText(result, after));
-      const [failed] = result.failed;
-      for (const { place, error } of result.failed) {
-        output.error(`pgtenant: the backup is not in ${place}: ${error.message}`);
-        if (error.hint !== undefined) output.error(`hint: ${error.hint}`);
+    const journal = openJournal(places.directory, { secrets: config.secrets, warn });
+    const what = { database: databaseOfUrl(config.databaseUrl) };
+    outcome.job = "backup";
+    const work = async (): Promise<ExitCode> => {
+      const { encryption, warnings, advice } = await encryptionOf(args, config, "backup");
+      for (const warning of warnings) output.warn(warning);
+      for (const text of advice) output.note(`note: ${text}`);
+      const included = await includedOf(args, context, encryption.method !== "none");
+      interruption.meaning = "nothing of the backup is left; older ones are as they were";
+      const progress = await context.progress("backing up", "bytes");
+      const stores = await openStores(places);
+      try {
+        const { result, after } = await runBackup(
+          {
+            connection: connectionOf(context, "backup"),
+            stores: stores.all,
+            programs: programsOf(config),
+            format: args.format ?? config.backup.format,
+            compression: compressionOf(args, config),
+            encryption,
+            jobs: wholeNumber("jobs", args.jobs),
+            tempFolder: args.tempDir ?? config.backup.tempDirectory,
+            included,
+            rolePasswords: args.rolePasswords,
+            timeoutMinutes:
+              wholeNumber("timeout-minutes", args.timeoutMinutes) ?? config.backup.timeoutMinutes,
+            signal,
+            progress,
+            folder: places.directory,
+            journal,
+            warn,
+          },
+          async (done, database) =>
+            args.noPrune
+              ? []
+              : await pruneAfterBackup(stores.all, done, {
+                  database,
+                  policy,
+                  now: new Date(),
+                  signal,
+                }),
+        );
+        progress.stop();
+        return await tellResult(result, after, context);
+      } finally {
+        await stores.close();
       }
-      const exitCode = failed === undefined ? ExitCode.done : failed.error.exitCode;
-      output.result({ ...backupDocument(result, after), exitCode });
-      return exitCode;
-    } finally {
-      await stores.close();
-    }
+    };
+    return await withFailuresBefore(journal, "backup", what, signal, work);
   },
 });
+
+async function tellResult(
+  result: BackupResult,
+  pruned: readonly PruneResult[],
+  { output, outcome }: Context,
+): Promise<ExitCode> {
+  const { backupDocument, backupText } = await import("./render/backup.ts");
+  const { retentionWarnings } = await import("../backup/prune.ts");
+  const { totalsOf } = await import("../backup/manifest.ts");
+  for (const warning of result.warnings) output.warn(warning);
+  for (const warning of pruned.flatMap(retentionWarnings)) output.warn(warning);
+  output.text(backupText(result, pruned));
+  const [failed] = result.failed;
+  for (const { place, error } of result.failed) {
+    output.error(`pgtenant: the backup is not in ${place}: ${error.message}`);
+    if (error.hint !== undefined) output.error(`hint: ${error.hint}`);
+  }
+  outcome.id = result.id;
+  outcome.bytes = totalsOf(result.manifest).storedBytes;
+  outcome.failure = failed?.error;
+  const exitCode = failed === undefined ? ExitCode.done : failed.error.exitCode;
+  output.result({ ...backupDocument(result, pruned), exitCode });
+  return exitCode;
+}
 
 type Arguments = ArgumentsCamelCase<BackupArguments>;
 

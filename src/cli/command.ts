@@ -1,6 +1,6 @@
 import type { ArgumentsCamelCase, Argv } from "yargs";
 import type { Config } from "../config/config.ts";
-import type { ExitCode } from "../errors.ts";
+import type { AppError, ExitCode } from "../errors.ts";
 import type { ProgressListener } from "../progress.ts";
 import { leavingMetrics } from "./leave-metrics.ts";
 import type { Output } from "./output.ts";
@@ -14,9 +14,20 @@ export interface Surroundings {
   readonly interruption: { meaning: string };
 }
 
+/** What notices tell of a run; a command that is to be told of fills it in. */
+export interface CommandOutcome {
+  /** Undefined while nothing has begun that anybody should hear of. */
+  job?: "backup" | "verify";
+  id?: string;
+  bytes?: number;
+  /** What has failed although the command has a result. */
+  failure?: AppError | undefined;
+}
+
 /** What a command works with. */
 export interface Context extends Surroundings {
   readonly config: Readonly<Config>;
+  readonly outcome: CommandOutcome;
   /** Shows how far an operation has come; the runner stops it in the end. */
   readonly progress: (doing: string, unit?: ProgressUnit) => Promise<ProgressListener>;
 }

@@ -8,12 +8,16 @@ const lineEveryMs = 10_000;
 /** What progress is counted in. */
 export type ProgressUnit = "rows" | "bytes";
 
-/** A bar on a terminal; elsewhere a line now and then; nothing with `--quiet`. */
+/**
+ * Messages to the service, where it has started us; a bar on a terminal; elsewhere a line now and
+ * then; nothing with `--quiet`.
+ */
 export async function openProgress(
   output: Output,
   doing: string,
   unit: ProgressUnit = "rows",
 ): Promise<ProgressListener> {
+  if (process.connected === true) return openMessages();
   if (output.quiet) return noProgress;
   return process.stderr.isTTY ? await openBar(doing, unit) : openLines(output, doing, unit);
 }
@@ -24,6 +28,33 @@ function amount(value: number, unit: ProgressUnit): string {
 
 function speed(value: number, seconds: number, unit: ProgressUnit): string {
   return unit === "rows" ? rate(value, seconds) : `${size(value / Math.max(seconds, 0.001))}/s`;
+}
+
+const messageEveryMs = 500;
+
+function openMessages(): ProgressListener {
+  let told = { step: "", done: 0, total: 0 };
+  let sentAt = 0;
+  const tell = () => {
+    const now = performance.now();
+    if (now - sentAt < messageEveryMs || process.connected !== true) return;
+    sentAt = now;
+    // The service may end in this moment; what it wants to know then is nothing.
+    process.send?.(told, undefined, undefined, () => undefined);
+  };
+  return {
+    wantsTotal: false,
+    start(total) {
+      told = { step: "", done: 0, total };
+      tell();
+    },
+    follow: () => undefined,
+    advance(step, amount) {
+      told = { ...told, step, done: told.done + amount };
+      tell();
+    },
+    stop: () => undefined,
+  };
 }
 
 async function openBar(doing: string, unit: ProgressUnit): Promise<ProgressListener> {

@@ -7,7 +7,7 @@ import type { Context } from "./command.ts";
  * Where the work itself makes the folder, as for a receipt, its journal begins with this line.
  */
 export async function recorded<T>(
-  { config, output }: Context,
+  { config, output, signal }: Context,
   operation: "export" | "import" | "undo",
   subject: string,
   work: () => Promise<T>,
@@ -23,7 +23,7 @@ export async function recorded<T>(
     const result = await work();
     const begun = await openJournalOf(backup.directory, { secrets, warn });
     if (begun === undefined) return result;
-    return await withJournal(begun, operation, what, warn, async () => result, outcomeOf);
+    return await withJournal(begun, operation, what, warn, async () => result, outcomeOf, signal);
   }
-  return await withJournal(journal, operation, what, warn, work, outcomeOf);
+  return await withJournal(journal, operation, what, warn, work, outcomeOf, signal);
 }

@@ -125,7 +125,9 @@ export const restoreCommand = defineCommand<RestoreArguments>({
         onStep: (_step, text) => output.note(`${text} …`),
         filesTo: args.filesTo,
         onlyFiles: args.onlyFiles,
-        journal: openJournal(places.directory, { secrets: config.secrets, warn }),
+        journal: args.dryRun
+          ? undefined
+          : openJournal(places.directory, { secrets: config.secrets, warn }),
         warn,
       });
       progress.stop();

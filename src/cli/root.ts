@@ -19,6 +19,7 @@ import { doctorCommand } from "./doctor.ts";
 import { drillCommand } from "./drill.ts";
 import { exitCodesText } from "./exit-codes.ts";
 import { exportCommand } from "./export.ts";
+import { givingNotices } from "./give-notices.ts";
 import { historyCommand } from "./history.ts";
 import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
@@ -146,17 +147,19 @@ async function withContext(
   output.hide(config.secrets);
   for (const warning of config.warnings) output.warn(warning);
   const listeners: ProgressListener[] = [];
+  const context: Context = {
+    ...surroundings,
+    config,
+    outcome: {},
+    progress: async (doing, unit) => {
+      const { openProgress } = await import("./progress.ts");
+      const listener = await openProgress(output, doing, unit);
+      listeners.push(listener);
+      return listener;
+    },
+  };
   try {
-    return await run({
-      ...surroundings,
-      config,
-      progress: async (doing, unit) => {
-        const { openProgress } = await import("./progress.ts");
-        const listener = await openProgress(output, doing, unit);
-        listeners.push(listener);
-        return listener;
-      },
-    });
+    return await givingNotices(context, () => run(context));
   } finally {
     for (const listener of listeners) listener.stop();
   }

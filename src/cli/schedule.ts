@@ -3,7 +3,6 @@ import { ExitCode } from "../errors.ts";
 import type { JobWork } from "../service/job.ts";
 import type { Store } from "../storage/store.ts";
 import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
-import { connectionOf } from "./options.ts";
 import { placesOf } from "./place-options.ts";
 
 interface ScheduleArguments extends GlobalArguments {
@@ -48,7 +47,7 @@ export const scheduleCommand = defineCommand<ScheduleArguments>({
       const log = scheduleLog(config.secrets);
       const warn = (message: string) => log("warn", "warning", { message });
       const journal = openJournal(places.directory, { secrets: config.secrets, warn });
-      const claims = databaseClaims(connectionOf(context, "schedule"), database);
+      const claims = databaseClaims(config, database);
       const scheduler = new Scheduler({
         jobs,
         clock: systemClock,
@@ -56,8 +55,8 @@ export const scheduleCommand = defineCommand<ScheduleArguments>({
         history: new SlotHistory(journal, database, warn),
         log,
         timeoutMinutes: config.backup.timeoutMinutes,
-        onEnd: async (end) => {
-          for (const message of await giveNotice(config, end, database)) {
+        onEnd: async (end, ending) => {
+          for (const message of await giveNotice(config, end, database, { signal: ending })) {
             log("warn", "notice failed", { job: end.job, message });
           }
         },
@@ -74,10 +73,13 @@ export const scheduleCommand = defineCommand<ScheduleArguments>({
         places: stores.all.map((store) => store.place),
         status: server?.url ?? null,
       });
-      await scheduler.run(signal);
-      await server?.close();
-      await claims.close();
-      log("info", "service ended", {});
+      try {
+        await scheduler.run(signal);
+      } finally {
+        // A status page without a schedule behind it would say that all is well.
+        await Promise.all([server?.close(), claims.close()]);
+        log("info", "service ended", {});
+      }
       output.result({ ended: true });
       return ExitCode.done;
     } finally {
@@ -94,10 +96,14 @@ async function jobsOf(
   const { slotsOf } = await import("../service/slots.ts");
   const { commandJob } = await import("../service/command-job.ts");
   const { newestBackup } = await import("../service/newest-backup.ts");
-  const { timezone, tenantSchedule, tenants, verifySchedule, drillSchedule, rtoHours } =
-    config.service;
-  // As this process was started, so that a checkout and an installed program do alike.
-  const program = [process.execPath, ...process.execArgv, process.argv[1] ?? ""];
+  const { jobEnvironment } = await import("../config/job-environment.ts");
+  const { timezone, tenantSchedule, tenants, verifySchedule } = config.service;
+  const program = {
+    // As this process was started, so that a checkout and an installed program do alike.
+    argv: [process.execPath, ...process.execArgv, process.argv[1] ?? ""],
+    flags: config.acceptUnclassified ? ["--accept-unclassified"] : [],
+    environment: jobEnvironment(config),
+  };
   const jobs = [
     commandJob({
       kind: "backup",
@@ -124,18 +130,6 @@ async function jobsOf(
         slots: slotsOf(verifySchedule, timezone, "BACKUP_VERIFY_SCHEDULE"),
         program,
         commands: [["verify", "latest"]],
-      }),
-    );
-  }
-  if (drillSchedule !== undefined) {
-    jobs.push(
-      commandJob({
-        kind: "drill",
-        slots: slotsOf(drillSchedule, timezone, "BACKUP_DRILL_SCHEDULE"),
-        program,
-        commands: [["drill"]],
-        // A restore that misses its target is measured, and not cut off.
-        timeoutMinutes: Math.max(config.backup.timeoutMinutes, 2 * 60 * rtoHours),
       }),
     );
   }

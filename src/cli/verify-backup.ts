@@ -21,10 +21,13 @@ export async function verifyNamed(args: Arguments, context: Context): Promise<Ex
   const { verifyBackup } = await import("../backup/verify-backup.ts");
   const { withJournal, openJournalOf } = await import("../journal/journal.ts");
   const { verifiedDocument, verifiedText } = await import("./render/verify-backup.ts");
-  const { config, output, signal } = context;
+  const { config, output, signal, outcome } = context;
+  outcome.job = "verify";
   const warn = (text: string) => output.warn(text);
   const keys = await keysOf(args, context);
   const { backups, places, stores } = await openNamedBackups(args.file, args, context);
+  const id = backups[0]?.id;
+  if (id !== undefined) outcome.id = id;
   const journal = await openJournalOf(places.directory, { secrets: config.secrets, warn });
   const progress = await context.progress("verifying", "bytes");
   const verify = async (backup: OpenBackup): Promise<VerifiedBackup> => {
@@ -50,6 +53,7 @@ export async function verifyNamed(args: Arguments, context: Context): Promise<Ex
             warn,
             work,
             ({ place, checked }) => ({ details: { place, checked } }),
+            signal,
           ));
     } finally {
       progress.stop();
@@ -72,6 +76,7 @@ export async function verifyNamed(args: Arguments, context: Context): Promise<Ex
         results.push({ valid: false, place: backup.store.place, error: errorDocument(error) });
       }
     }
+    outcome.failure = failures[0];
     const exitCode = failures[0]?.exitCode ?? ExitCode.done;
     output.result({ valid: failures.length === 0, copies: results, exitCode });
     return exitCode;

@@ -160,8 +160,8 @@ export const variables = {
   tenants: {
     name: "BACKUP_TENANTS",
     default: "all",
-    form: "all, or slugs of tenants with commas between them",
-    accepts: anything,
+    form: "all, or slugs of tenants with commas between them (one that begins with - by its id)",
+    accepts: isListOfTenants,
   },
   verifySchedule: schedule("BACKUP_VERIFY_SCHEDULE"),
   drillSchedule: schedule("BACKUP_DRILL_SCHEDULE"),
@@ -267,6 +267,12 @@ function isPositiveInteger(value: string): boolean {
 
 function isCron(value: string): boolean {
   return /^(@[a-z]+|[\w*/,?#-]+(\s+[\w*/,?#-]+){4,5})$/.test(value.trim());
+}
+
+/** A name that begins with a hyphen would be an option of the command that exports it. */
+function isListOfTenants(value: string): boolean {
+  const names = value.split(",").map((name) => name.trim());
+  return names.some((name) => name !== "") && names.every((name) => !name.startsWith("-"));
 }
 
 function isTimezone(value: string): boolean {

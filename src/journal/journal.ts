@@ -37,6 +37,8 @@ export interface JournalEntry {
   done(outcome?: Outcome): Promise<void>;
   /** The error's code, exit code, message and hint are written down, never its stack or its data. */
   failed(error: unknown, outcome?: Outcome): Promise<void>;
+  /** Somebody has ended it, and it has cleared up behind itself. */
+  interrupted(outcome?: Outcome): Promise<void>;
 }
 
 /**
@@ -46,10 +48,20 @@ export interface JournalEntry {
 export class Journal {
   readonly folder: string;
   readonly #options: JournalOptions;
+  #begun = 0;
 
   constructor(folder: string, options: JournalOptions) {
     this.folder = folder;
     this.#options = options;
+  }
+
+  get warn(): (text: string) => void {
+    return this.#options.warn;
+  }
+
+  /** How many operations were to be written down as started, by this object. */
+  get begun(): number {
+    return this.#begun;
   }
 
   /**
@@ -60,6 +72,7 @@ export class Journal {
   async begin(operation: string, what: Undertaking = {}): Promise<JournalEntry> {
     const run = randomBytes(4).toString("hex");
     const begun = performance.now();
+    this.#begun += 1;
     const end = async (event: JournalEvent, exitCode: number, outcome: Outcome) => {
       const seconds = Math.round(performance.now() - begun) / 1000;
       const subject = outcome.subject ?? what.subject;
@@ -74,6 +87,7 @@ export class Journal {
     return {
       run,
       done: (outcome = {}) => end("done", outcome.exitCode ?? ExitCode.done, outcome),
+      interrupted: (outcome = {}) => end("interrupted", ExitCode.interrupted, outcome),
       failed: (error, outcome = {}) => {
         const known = error instanceof AppError;
         const exitCode = outcome.exitCode ?? (known ? error.exitCode : ExitCode.internal);
@@ -176,11 +190,14 @@ export async function openJournalOf(
   folder: string,
   options: JournalOptions,
 ): Promise<Journal | undefined> {
-  const exists = await stat(folder).then(
+  return (await isFolder(folder)) ? openJournal(folder, options) : undefined;
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await stat(path).then(
     (info) => info.isDirectory(),
     () => false,
   );
-  return exists ? openJournal(folder, options) : undefined;
 }
 
 /**
@@ -206,6 +223,7 @@ export async function* readJournal(
  * way of the work: it becomes a warning.
  *
  * @param outcomeOf what the result adds to the line that says it is done
+ * @param signal by which the work is interrupted: whatever it throws then is no failure
  */
 export async function withJournal<T>(
   journal: Journal,
@@ -214,6 +232,7 @@ export async function withJournal<T>(
   warn: (text: string) => void,
   work: () => Promise<T>,
   outcomeOf: (result: T) => Outcome = () => ({}),
+  signal?: AbortSignal,
 ): Promise<T> {
   const attempt = async <R>(write: () => Promise<R>): Promise<R | undefined> => {
     try {
@@ -229,11 +248,40 @@ export async function withJournal<T>(
   try {
     result = await work();
   } catch (error) {
-    await attempt(async () => entry?.failed(error));
+    await attempt(async () =>
+      signal?.aborted === true ? entry?.interrupted() : entry?.failed(error),
+    );
     throw error;
   }
   await attempt(async () => entry?.done(outcomeOf(result)));
   return result;
+}
+
+/**
+ * Writes down a failure that came before the work had written down its beginning: a lock that
+ * another run has, a server that does not answer, a key that is missing.
+ *
+ * @param journal the one that `work` uses
+ */
+export async function withFailuresBefore<T>(
+  journal: Journal,
+  operation: string,
+  what: Undertaking,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  const before = journal.begun;
+  try {
+    return await work();
+  } catch (error) {
+    if (journal.begun === before && !signal.aborted && (await isFolder(journal.folder))) {
+      // A folder that cannot be written to has no journal either, and is what the error says.
+      const storage = error instanceof AppError && error.exitCode === ExitCode.storage;
+      const warn = storage ? () => undefined : journal.warn;
+      return await withJournal(journal, operation, what, warn, () => Promise.reject(error));
+    }
+    throw error;
+  }
 }
 
 type RecordContent = Pick<JournalRecord, "run" | "event" | "operation"> & {

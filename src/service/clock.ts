@@ -23,11 +23,18 @@ export const systemClock: Clock = {
 /** A machine that slept, or whose clock was set, is noticed after this time. */
 const lookEveryMs = 20_000;
 
-/** Waits for a moment of the clock, in pieces: a timer alone does not notice a clock that is set. */
+/** A clock that goes back by more than this was set; less is how clocks are kept. */
+export const setBackMs = 60_000;
+
+/**
+ * Waits for a moment of the clock, in pieces: a timer alone does not notice a clock that is set.
+ * Ends early when it was set back, for the moment may now be years away.
+ */
 export async function sleepUntil(clock: Clock, time: Date, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    const left = +time - +clock.now();
+  for (let before = +clock.now(); ; before = +clock.now()) {
+    const left = +time - before;
     if (left <= 0 || signal.aborted) return;
     await clock.sleep(Math.min(left, lookEveryMs), signal);
+    if (+clock.now() < before - setBackMs) return;
   }
 }

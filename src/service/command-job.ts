@@ -1,145 +1,66 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { AppError, ExitCode } from "../errors.ts";
+import type { AppError } from "../errors.ts";
 import type { JobOutcome, JobRun, JobWork } from "./job.ts";
+import { type JobProgram, runJobCommand } from "./job-command.ts";
+import { failureOf, failuresOfMany } from "./retries.ts";
 import type { JobKind } from "./schedule-view.ts";
 import type { Slots } from "./slots.ts";
 
 export interface CommandJobOptions {
   readonly kind: JobKind;
   readonly slots: Slots;
-  /** The program and what stands before its command: `["node", "main.js"]`. */
-  readonly program: readonly string[];
+  readonly program: JobProgram;
   /** Run one after the other: `["export", "acme"]`. */
   readonly commands: readonly (readonly string[])[];
-  readonly timeoutMinutes?: number;
   readonly lastDone?: JobWork["lastDone"];
 }
 
-/** A result is small; what is longer is not looked into. */
-const mostOutput = 4 << 20;
-/** After SIGTERM a command clears up and ends by itself within ten seconds. */
-const patienceMs = 15_000;
-
 /**
  * A job that is a command of this program, in a process of its own: it does what an operator's
- * would do, its memory is given back, and whatever becomes of it the service goes on.
+ * would do, its memory is given back, and whatever becomes of it the service goes on. Of several
+ * commands one that fails does not keep the others from their turn, and is the only one to be tried
+ * again.
  */
 export function commandJob(options: CommandJobOptions): JobWork {
-  const { kind, slots, program, commands, timeoutMinutes, lastDone } = options;
+  const { kind, slots, program, commands, lastDone } = options;
+  let doneOf: { readonly slot: number; readonly outcomes: Map<string, JobOutcome> } | undefined;
   return {
     kind,
     slots,
-    timeoutMinutes,
     ...(lastDone === undefined ? {} : { lastDone }),
     async run(run) {
-      const messages: string[] = [];
-      let last: JobOutcome = { message: "" };
+      if (doneOf?.slot !== +run.slot) doneOf = { slot: +run.slot, outcomes: new Map() };
+      const { outcomes } = doneOf;
+      const failures = new Map<string, AppError>();
       for (const command of commands) {
-        run.progress.advance(command.join(" "), 0);
-        last = await runCommand([...program, ...command, "--json", "--quiet"], run);
-        messages.push(last.message);
+        const name = command.join(" ");
+        if (outcomes.has(name)) continue;
+        try {
+          outcomes.set(name, await runJobCommand(program, command, named(run, name, commands)));
+        } catch (error) {
+          if (run.signal.aborted) throw error;
+          failures.set(name, failureOf(error));
+        }
       }
-      return { ...last, message: messages.join("; ") };
+      const [only] = failures.values();
+      if (only !== undefined) {
+        throw commands.length === 1 ? only : failuresOfMany(failures, commands.length);
+      }
+      return together([...outcomes.values()]);
     },
   };
 }
 
-async function runCommand(
-  [path = "", ...args]: readonly string[],
-  { signal, warn }: JobRun,
-): Promise<JobOutcome> {
-  signal.throwIfAborted();
-  const child = spawn(path, args, { stdio: ["ignore", "pipe", "pipe"] });
-  const ended = once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>;
-  let output = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    if (output.length < mostOutput) output += text;
-  });
-  let line = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    const lines = (line + text).split("\n");
-    line = lines.pop()?.slice(0, 10_000) ?? "";
-    for (const told of lines) {
-      if (told.startsWith("warning: ")) warn(told.slice("warning: ".length));
-    }
-  });
-  let killer: NodeJS.Timeout | undefined;
-  const stop = () => {
-    child.kill("SIGTERM");
-    killer = setTimeout(() => child.kill("SIGKILL"), patienceMs);
-  };
-  signal.addEventListener("abort", stop, { once: true });
-  try {
-    const [code, by] = await ended;
-    signal.throwIfAborted();
-    return outcomeOf(args, output, code, by);
-  } finally {
-    signal.removeEventListener("abort", stop);
-    clearTimeout(killer);
-  }
+/** The progress of one command among several says which. */
+function named(run: JobRun, name: string, commands: CommandJobOptions["commands"]): JobRun {
+  run.progress({ step: name, done: 0, total: undefined });
+  if (commands.length === 1) return run;
+  return { ...run, progress: (told) => run.progress({ ...told, step: `${name}: ${told.step}` }) };
 }
 
-interface ResultDocument {
-  readonly id?: string;
-  readonly storedBytes?: number;
-  readonly error?: {
-    readonly code: string;
-    readonly message: string;
-    readonly hint: string | null;
-  };
-  readonly failed?: readonly {
-    readonly place?: string;
-    readonly message?: string;
-    readonly error?: string | { readonly message: string };
-  }[];
-  readonly exported?: readonly unknown[];
-}
-
-function outcomeOf(
-  args: readonly string[],
-  output: string,
-  code: number | null,
-  by: NodeJS.Signals | null,
-): JobOutcome {
-  const document = parsed(output);
-  const failure = code === ExitCode.done ? undefined : failureOf(document, code, by);
-  if (document?.error !== undefined || document === undefined) {
-    if (failure !== undefined) throw failure;
-  }
-  const exported = document?.exported?.length;
-  const message =
-    document?.id ?? (exported === undefined ? (args[1] ?? "done") : `${exported} bundle(s)`);
-  return { message, id: document?.id, bytes: document?.storedBytes, failure };
-}
-
-function parsed(output: string): ResultDocument | undefined {
-  try {
-    const value: unknown = JSON.parse(output);
-    return typeof value === "object" && value !== null ? (value as ResultDocument) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-const exitCodes: ReadonlySet<number> = new Set(Object.values(ExitCode));
-
-function failureOf(
-  document: ResultDocument | undefined,
-  code: number | null,
-  by: NodeJS.Signals | null,
-): AppError {
-  const exitCode = code !== null && exitCodes.has(code) ? (code as ExitCode) : ExitCode.internal;
-  const { error, failed } = document ?? {};
-  const [first] = failed ?? [];
-  const told = typeof first?.error === "string" ? first.error : first?.error?.message;
-  const part = told ?? first?.message;
-  return new AppError(
-    error?.code ?? "job-failed",
-    exitCode,
-    error?.message ??
-      part ??
-      (by === null ? `it ended with exit code ${code}` : `it was ended by ${by}`),
-    error?.hint == null ? {} : { hint: error.hint },
-  );
+function together(outcomes: readonly JobOutcome[]): JobOutcome {
+  const [first = { message: "" }] = outcomes;
+  if (outcomes.length <= 1) return first;
+  const failure = outcomes.find((outcome) => outcome.failure !== undefined)?.failure;
+  const bytes = outcomes.reduce((sum, outcome) => sum + (outcome.bytes ?? 0), 0);
+  return { message: outcomes.map(({ message }) => message).join("; "), bytes, failure };
 }

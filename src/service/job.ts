@@ -1,7 +1,15 @@
 import type { AppError } from "../errors.ts";
-import type { ProgressListener } from "../progress.ts";
 import type { JobKind } from "./schedule-view.ts";
 import type { Slots } from "./slots.ts";
+
+/** How far a job has come. */
+export interface JobProgress {
+  /** What it is doing, such as `dump`. */
+  readonly step: string;
+  /** Bytes or rows that are done, and of how many, where that is known. */
+  readonly done: number;
+  readonly total: number | undefined;
+}
 
 /** One attempt at a job. */
 export interface JobRun {
@@ -10,7 +18,7 @@ export interface JobRun {
   readonly attempt: number;
   /** Fires when the service stops or the time is over; the job clears up and throws. */
   readonly signal: AbortSignal;
-  readonly progress: ProgressListener;
+  readonly progress: (told: JobProgress) => void;
   readonly warn: (text: string) => void;
 }
 

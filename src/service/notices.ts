@@ -2,10 +2,29 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Config, Notice } from "../config/config.ts";
 import { maskSecrets } from "../config/secrets.ts";
-import type { JobEnd } from "./scheduler.ts";
+import type { AppError } from "../errors.ts";
 
 const patienceMs = 10_000;
 const tries = 2;
+
+/** What is told of a run. */
+export interface NoticedEnd {
+  readonly job: string;
+  /** Undefined for a run that somebody or something else has started. */
+  readonly slot: Date | undefined;
+  readonly seconds: number;
+  readonly outcome:
+    | { readonly id?: string | undefined; readonly bytes?: number | undefined }
+    | undefined;
+  readonly failure: AppError | undefined;
+}
+
+export interface NoticeOptions {
+  /** How long POST and command may take; 10,000 by default. */
+  readonly patienceMs?: number;
+  /** Gives up what has not been told when it fires. */
+  readonly signal?: AbortSignal;
+}
 
 /**
  * Tells of a run's end, by POST and by a command, as the configuration has it. It takes at most half
@@ -15,17 +34,18 @@ const tries = 2;
  */
 export async function giveNotice(
   config: Readonly<Config>,
-  end: JobEnd,
+  end: NoticedEnd,
   database: string,
-  patience = patienceMs,
+  options: NoticeOptions = {},
 ): Promise<readonly string[]> {
   const { onSuccess, onFailure } = config.service;
   const notice = end.failure === undefined ? onSuccess : onFailure;
-  const document = documentOf(end, database);
-  const text = maskSecrets(JSON.stringify(document), config.secrets);
+  const document = documentOf(end, database, (words) => maskSecrets(words, config.secrets));
+  const text = JSON.stringify(document);
+  const limits = { patienceMs, ...options };
   const results = await Promise.allSettled([
-    post(notice, text, patience),
-    command(notice, text, document, patience),
+    post(notice, text, limits),
+    command(notice, text, document, limits),
   ]);
   return results.flatMap((result) =>
     result.status === "rejected"
@@ -34,34 +54,48 @@ export async function giveNotice(
   );
 }
 
-function documentOf({ job, slot, seconds, outcome, failure }: JobEnd, database: string) {
+interface Limits extends NoticeOptions {
+  readonly patienceMs: number;
+}
+
+/** Its words are masked, and not the text of the JSON, which might be none any more. */
+function documentOf(
+  { job, slot, seconds, outcome, failure }: NoticedEnd,
+  database: string,
+  masked: (words: string) => string,
+) {
   return {
     event: failure === undefined ? "success" : "failure",
     job,
-    database,
-    slot: slot.toISOString(),
+    database: masked(database),
+    slot: slot?.toISOString() ?? null,
     seconds,
     id: outcome?.id ?? null,
     bytes: outcome?.bytes ?? null,
     error:
       failure === undefined
         ? null
-        : { code: failure.code, message: failure.message, hint: failure.hint ?? null },
+        : {
+            code: failure.code,
+            message: masked(failure.message),
+            hint: failure.hint === undefined ? null : masked(failure.hint),
+          },
   };
 }
 
-async function post({ url }: Notice, body: string, patience: number): Promise<void> {
+async function post({ url }: Notice, body: string, limits: Limits): Promise<void> {
   if (url === undefined) return;
   const { host } = new URL(url);
   let why = "";
-  for (let attempt = 1; attempt <= tries; attempt += 1) {
+  for (let attempt = 1; attempt <= tries && limits.signal?.aborted !== true; attempt += 1) {
+    const patience = AbortSignal.timeout(limits.patienceMs);
     try {
       const response = await fetch(url, {
         method: "POST",
         body,
         headers: { "content-type": "application/json" },
         redirect: "error",
-        signal: AbortSignal.timeout(patience),
+        signal: limits.signal === undefined ? patience : AbortSignal.any([patience, limits.signal]),
       });
       await response.body?.cancel();
       if (response.ok) return;
@@ -77,7 +111,7 @@ async function command(
   { command: script }: Notice,
   body: string,
   document: ReturnType<typeof documentOf>,
-  patience: number,
+  limits: Limits,
 ): Promise<void> {
   if (script === undefined) return;
   const child = spawn("sh", ["-c", script], {
@@ -87,7 +121,7 @@ async function command(
       PGTENANT_EVENT: document.event,
       PGTENANT_JOB: document.job,
       PGTENANT_DATABASE: document.database,
-      PGTENANT_SLOT: document.slot,
+      PGTENANT_SLOT: document.slot ?? "",
       PGTENANT_BACKUP: document.id ?? "",
     },
     stdio: ["pipe", "ignore", "ignore"],
@@ -95,15 +129,22 @@ async function command(
   });
   child.stdin.on("error", () => undefined); // it need not read what it is told
   child.stdin.end(`${body}\n`);
-  const timer = setTimeout(() => {
-    // With whatever it has started.
-    if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
-  }, patience);
+  const end = () => {
+    try {
+      // With whatever it has started.
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // It has ended in this moment.
+    }
+  };
+  const timer = setTimeout(end, limits.patienceMs);
+  limits.signal?.addEventListener("abort", end, { once: true });
   try {
     const [code, signal] = (await once(child, "exit")) as [number | null, string | null];
     if (signal !== null) throw new Error("the command of the notice was ended: it took too long");
     if (code !== 0) throw new Error(`the command of the notice ended with exit code ${code}`);
   } finally {
     clearTimeout(timer);
+    limits.signal?.removeEventListener("abort", end);
   }
 }

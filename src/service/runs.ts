@@ -11,6 +11,8 @@ import type { FailureStatus, RunningStatus, RunStatus } from "./service-status.t
 
 const shownFailures = 10;
 const failureDays = 30;
+/** A command takes so long to start, and to write down that it did. */
+const aMomentMs = 30_000;
 
 /** For lines of the journal that have no hint of their own. */
 const hints: ReadonlyMap<number, string> = new Map([
@@ -41,11 +43,11 @@ export function failuresOf(
     const record = run.ended ?? run.started;
     if (record === undefined || run.result === "running") continue;
     if (Date.parse(record.at) < since) break;
-    const resolved = succeeded.has(record.operation);
-    failures.push(...failuresOfRun(run, record, resolved));
-    if (run.result === "done" && failedPlacesOf(record).length === 0) {
-      succeeded.add(record.operation);
-    }
+    const operation = operationOf(record);
+    const resolved = succeeded.has(operation);
+    if (!isToldByCommand(run, journal)) failures.push(...failuresOfRun(run, record, resolved));
+    const whole = failedPlacesOf(record).length === 0 && record.details?.skipped === undefined;
+    if (run.result === "done" && whole) succeeded.add(operation);
     if (failures.length >= shownFailures) break;
   }
   return [...jobFailuresOf(journal, schedule), ...failures]
@@ -53,7 +55,30 @@ export function failuresOf(
     .slice(0, shownFailures);
 }
 
-/** A job that could not even begin, for want of a database, has left no line in the journal. */
+const ofService = "schedule";
+
+/** What a line is about: those of the service are about what its job does. */
+function operationOf({ operation, subject = "" }: JournalRecord): string {
+  return operation === ofService ? (operations[subject] ?? subject) : operation;
+}
+
+/** Whether a line of the service says what its command has written down itself. */
+function isToldByCommand({ started, ended }: JournalRun, journal: JournalSummary): boolean {
+  const record = ended ?? started;
+  if (record === undefined || record.operation !== ofService) return false;
+  const from = Date.parse(started?.at ?? record.at);
+  const to = Date.parse(record.at) + aMomentMs;
+  return journal.runs.some((run) => {
+    const own = run.ended ?? run.started;
+    if (own === undefined || run.result === "done" || own.operation !== operationOf(record)) {
+      return false;
+    }
+    const begun = Date.parse(run.started?.at ?? own.at);
+    return begun >= from && begun <= to;
+  });
+}
+
+/** What could not be written down, as where the folder of the journal is read-only. */
 function jobFailuresOf(
   journal: JournalSummary,
   schedule: ScheduleView | undefined,
@@ -64,7 +89,7 @@ function jobFailuresOf(
     const recorded = journal.runs.some(({ ended, result }) => {
       const at = Date.parse(ended?.at ?? "");
       const during = at >= +last.startedAt && at <= +last.endedAt + 1000;
-      return during && ended?.operation === operation && result === "failed";
+      return during && ended && operationOf(ended) === operation && result === "failed";
     });
     if (recorded) return [];
     const success = journal.lastSuccess.get(operation)?.at;
@@ -87,7 +112,8 @@ function failuresOfRun(
   record: JournalRecord,
   resolved: boolean,
 ): readonly FailureStatus[] {
-  const { at, operation, subject = null, exitCode } = record;
+  const { at, exitCode } = record;
+  const { operation, subject } = shownAs(record);
   const common = { at, operation, subject, partial: false, resolved };
   switch (result) {
     case "done":
@@ -106,6 +132,8 @@ function failuresOfRun(
     }
     case "interrupted":
     case "unfinished":
+      // Somebody has ended it in order; the service catches up with it.
+      if (exitCode === ExitCode.interrupted) return [];
       return [
         {
           ...common,
@@ -116,6 +144,13 @@ function failuresOfRun(
     case "running":
       return [];
   }
+}
+
+/** A job of the service by its name, everything else as the journal has it. */
+function shownAs({ operation, subject }: JournalRecord) {
+  return operation === ofService && subject !== undefined
+    ? { operation: subject, subject: null }
+    : { operation, subject: subject ?? null };
 }
 
 export function runOf({ started, ended, result }: JournalRun): RunStatus {
@@ -160,15 +195,19 @@ export function runningOf(
         ],
   );
   const told = new Set(jobs.map(({ operation }) => operations[operation] ?? operation));
-  const others = journal.runs.flatMap(({ started, result }) =>
-    result !== "running" || started === undefined || told.has(started.operation)
+  const running = journal.runs.flatMap(({ started, result }) =>
+    result === "running" && started !== undefined ? [started] : [],
+  );
+  const toldByScheduler = new Set(told);
+  for (const { operation } of running) if (operation !== ofService) told.add(operation);
+  const others = running.flatMap((started) =>
+    (started.operation === ofService ? told : toldByScheduler).has(operationOf(started))
       ? []
       : [
           {
-            operation: started.operation,
+            ...shownAs(started),
             startedAt: started.at,
             seconds: secondsSince(new Date(started.at)),
-            subject: started.subject ?? null,
             step: null,
             attempt: null,
             done: null,

@@ -1,6 +1,6 @@
 import pino from "pino";
 import { maskSecrets } from "../config/secrets.ts";
-import type { ScheduleLog } from "./scheduler.ts";
+import type { ScheduleLog } from "./slot-run.ts";
 
 /**
  * The service's log: a line of JSON an event, on stderr, with `time`, `level` and `event`. Secrets

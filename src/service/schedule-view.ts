@@ -1,3 +1,5 @@
+import type { JobProgress } from "./job.ts";
+
 /** What the service does at its times. */
 export type JobKind = "backup" | "tenants" | "verify" | "drill";
 
@@ -19,17 +21,12 @@ export interface JobView {
   readonly last: EndedJob | undefined;
 }
 
-export interface RunningJob {
+export interface RunningJob extends JobProgress {
   /** The time of the schedule that it runs for. */
   readonly slot: Date;
   readonly startedAt: Date;
   /** From 1; higher after a failure within the slot. */
   readonly attempt: number;
-  /** What it is doing, such as `dump`. */
-  readonly step: string;
-  /** Bytes or rows that are done, and of how many, where that is known. */
-  readonly done: number;
-  readonly total: number | undefined;
 }
 
 export interface EndedJob {

@@ -1,18 +1,20 @@
-import { AppError, ExitCode } from "../errors.ts";
-import type { ProgressListener } from "../progress.ts";
-import { type Clock, sleepUntil } from "./clock.ts";
+import type { AppError } from "../errors.ts";
+import { type Clock, setBackMs, sleepUntil } from "./clock.ts";
 import type { JobOutcome, JobWork } from "./job.ts";
 import { failureOf, pauseBefore, retryPausesMs } from "./retries.ts";
-import type { EndedJob, JobView, RunningJob, ScheduleView } from "./schedule-view.ts";
-import type { SlotClaim, SlotClaims } from "./slot-claim.ts";
-import { missedSlot, type SlotHistory } from "./slot-history.ts";
-
-/** What the scheduler says of itself, a line an event. */
-export type ScheduleLog = (
-  level: "info" | "warn" | "error",
-  event: string,
-  fields: Readonly<Record<string, unknown>>,
-) => void;
+import type { EndedJob, JobView, ScheduleView } from "./schedule-view.ts";
+import type { PassedSlot } from "./slot-history.ts";
+import { missedSlot } from "./slot-history.ts";
+import {
+  aboutOf,
+  claimSlot,
+  type DueSlot,
+  eachSlot,
+  type JobState,
+  runSlot,
+  type SlotRunOptions,
+} from "./slot-run.ts";
+import { countSlots } from "./slots.ts";
 
 export interface JobEnd {
   readonly job: JobWork["kind"];
@@ -22,39 +24,38 @@ export interface JobEnd {
   readonly failure: AppError | undefined;
 }
 
-export interface SchedulerOptions {
+export interface SchedulerOptions extends SlotRunOptions {
   readonly jobs: readonly JobWork[];
-  readonly clock: Clock;
-  readonly claims: SlotClaims;
-  readonly history: SlotHistory;
-  readonly log: ScheduleLog;
-  readonly timeoutMinutes: number;
   readonly retryPausesMs?: readonly number[];
-  /** Told of each run's end; its own failures are its own affair. */
-  readonly onEnd: (end: JobEnd) => Promise<void>;
+  /** Replicas that have nothing to do come first by this; 3,000 by default. */
+  readonly reserveAfterMs?: number;
+  /**
+   * Told of each run's end; its own failures are its own affair. The signal fires when there is no
+   * more time for it.
+   */
+  readonly onEnd: (end: JobEnd, signal: AbortSignal) => Promise<void>;
 }
 
-interface JobState {
-  readonly work: JobWork;
-  next: Date | undefined;
-  due: { readonly slot: Date; readonly why: string } | undefined;
-  running: RunningJob | undefined;
-  last: EndedJob | undefined;
-}
+/** When the service is ended, a notice that is under way gets this long. */
+const lastWordsMs = 2_000;
 
 /**
  * Runs jobs at their times, one after the other. A slot that comes while its own job is at work is
  * passed over; slots that nobody ran while the service was down are caught up with once. A job that
- * fails is tried again until its next slot; it never ends the service.
+ * fails is tried again until its next slot, others go on meanwhile; it never ends the service.
  */
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #states: readonly JobState[];
   readonly #startedAt: Date;
+  readonly #noMoreWords = new AbortController();
+  /** When the clock was last looked at. */
+  #seenAt: Date;
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
     this.#startedAt = options.clock.now();
+    this.#seenAt = this.#startedAt;
     this.#states = options.jobs.map((work) => ({
       work,
       next: work.slots.nextAfter(this.#startedAt),
@@ -67,16 +68,19 @@ export class Scheduler {
   view(): ScheduleView {
     return {
       startedAt: this.#startedAt,
-      jobs: this.#states.map(({ work, next, running, last }): JobView => {
+      jobs: this.#states.map(({ work, next, due, running, last }): JobView => {
         const { expression: schedule, timezone } = work.slots;
-        return { kind: work.kind, schedule, timezone, next, running, last };
+        const at = running === undefined ? due?.at : undefined;
+        return { kind: work.kind, schedule, timezone, next: at ?? next, running, last };
       }),
     };
   }
 
   /** Until the signal fires; what is at work then is ended first. */
-  async run(signal: AbortSignal): Promise<void> {
+  async run(stop: AbortSignal): Promise<void> {
     const { clock, log } = this.#options;
+    const stopped = () => setTimeout(() => this.#noMoreWords.abort(), lastWordsMs).unref();
+    stop.addEventListener("abort", stopped, { once: true });
     await this.#findMissed();
     for (const { work, next } of this.#states) {
       log("info", "scheduled", {
@@ -86,243 +90,250 @@ export class Scheduler {
         next: next?.toISOString() ?? null,
       });
     }
-    while (!signal.aborted) {
-      const state = this.#states.find(({ due }) => due !== undefined);
-      if (state?.due !== undefined) {
-        const { slot, why } = state.due;
-        state.due = undefined;
-        await this.#runSlot(state, slot, why, signal);
+    while (!stop.aborted) {
+      const now = this.#look();
+      for (const state of this.#states) await this.#collect(state, now);
+      const ready = this.#states
+        .filter(({ due }) => due !== undefined && due.at <= now)
+        .sort((a, b) => Number(a.due?.at) - Number(b.due?.at))[0];
+      if (ready?.due !== undefined) {
+        await this.#work(ready, ready.due, stop);
         continue;
       }
-      const times = this.#states.flatMap(({ next }) => (next === undefined ? [] : [+next]));
+      const times = this.#states.flatMap(({ next, due }) => [next ?? [], due?.at ?? []].flat());
       if (times.length === 0) return;
-      await sleepUntil(clock, new Date(Math.min(...times)), signal);
-      if (!signal.aborted) this.#collectDue();
+      await sleepUntil(clock, new Date(Math.min(...times.map(Number))), stop);
     }
   }
 
   async #findMissed(): Promise<void> {
     const { clock, history, log } = this.#options;
-    const recorded = await history.newest(clock.now());
+    const recorded = await history.newest(clock.now()).catch((error: unknown) => {
+      // Without it nobody knows what was missed; the next slots come all the same.
+      log("error", "warning", { message: failureOf(error).message });
+      return undefined;
+    });
     for (const state of this.#states) {
-      const known = recorded.get(state.work.kind);
+      const known = recorded?.get(state.work.kind);
       const missed = known && missedSlot(state.work.slots, known, clock.now());
       if (missed === undefined) continue;
-      state.due = missed;
-      log("warn", "catching up", {
-        job: state.work.kind,
-        slot: missed.slot.toISOString(),
-        why: missed.why,
-      });
+      state.due = dueSlot(missed.slot, missed.why, clock.now());
+      log("warn", "catching up", { ...aboutOf(state, missed), why: missed.why });
     }
+  }
+
+  /** Times that were reckoned by a clock that was ahead may be years away. */
+  #look(): Date {
+    const now = this.#options.clock.now();
+    if (+now < +this.#seenAt - setBackMs) {
+      this.#options.log("warn", "clock was set back", { from: this.#seenAt.toISOString() });
+      for (const state of this.#states) {
+        state.next = state.work.slots.nextAfter(now);
+        if (state.due !== undefined) state.due.at = now;
+      }
+    }
+    this.#seenAt = now;
+    return now;
   }
 
   /** Of several slots that have passed the latest counts: a machine may have slept. */
-  #collectDue(): void {
-    const now = this.#options.clock.now();
-    for (const state of this.#states) {
-      if (state.next === undefined || state.next > now) continue;
-      const slot = state.work.slots.lastBy(now) ?? state.next;
-      state.due = { slot, why: "its time has come" };
-      state.next = state.work.slots.nextAfter(now);
-    }
+  async #collect(state: JobState, now: Date): Promise<void> {
+    const taken = this.#takeSlot(state, now);
+    if (taken === undefined) return;
+    const before = state.due;
+    state.due = dueSlot(taken, "its time has come", now);
+    if (before === undefined) return;
+    if (before.failure !== undefined) return await this.#end(state, before, undefined);
+    const why = "a later slot came before its turn";
+    await this.#pass(state, before, { why, behindRun: false });
   }
 
-  async #runSlot(state: JobState, slot: Date, why: string, stop: AbortSignal): Promise<void> {
-    const { log, history, onEnd, clock } = this.#options;
+  /** The latest slot up to now, if one has come; says how many were before it. */
+  #takeSlot(state: JobState, now: Date): Date | undefined {
+    const { next, work } = state;
+    if (next === undefined || next > now) return undefined;
+    const last = work.slots.lastBy(now);
+    const slot = last === undefined || last < next ? next : last;
+    state.next = work.slots.nextAfter(now);
+    const more = countSlots(work.slots, next, slot);
+    if (more > 0) {
+      const why = `${more === 1 ? "one more came" : `${more} more came`} before anybody looked: the machine slept, or its clock was set`;
+      this.#options.log("warn", "skipped", { ...aboutOf(state, { slot: next }), why });
+    }
+    return slot;
+  }
+
+  async #work(state: JobState, due: DueSlot, stop: AbortSignal): Promise<void> {
+    const { log, claims, history, clock } = this.#options;
     const { work } = state;
-    const startedAt = clock.now();
-    const about = { job: work.kind, slot: slot.toISOString() };
+    due.begunAt ??= clock.now();
+    if (due.attempt === 1) log("info", "due", { ...aboutOf(state, due), why: due.why });
     const ended = new AbortController();
-    const watching = this.#passOverSlots(state, AbortSignal.any([stop, ended.signal]));
-    let claim: SlotClaim | undefined;
+    const watching = this.#watch(state, AbortSignal.any([stop, ended.signal]));
     let outcome: JobOutcome | undefined;
     let failure: AppError | undefined;
+    let passed: string | undefined;
+    let claimed = due.claim?.held === true;
     try {
-      log("info", "due", { ...about, why });
-      for (let attempt = 1; ; attempt += 1) {
-        failure = undefined;
-        try {
-          if (claim === undefined) {
-            const taken = await this.#claim(work, slot, stop);
-            if ("takenBy" in taken) {
-              log("info", "skipped", { ...about, why: taken.takenBy });
-              await history.pass(work.kind, slot, work.slots, taken.takenBy);
-              state.last = endedJob(slot, startedAt, clock.now(), "skipped", taken.takenBy);
-              return;
-            }
-            claim = taken;
-          }
-          outcome = await this.#attempt(state, slot, attempt, stop);
-          failure = outcome.failure;
-          break;
-        } catch (error) {
-          failure = failureOf(error);
-          if (stop.aborted) return;
-          const pause = pauseBefore(
-            failure,
-            attempt,
-            clock.now(),
-            state.next,
-            this.#options.retryPausesMs ?? retryPausesMs,
-          );
-          log("error", "failed", {
-            ...about,
-            attempt,
-            ...errorFields(failure),
-            ...(pause === undefined ? {} : { retryInSeconds: Math.round(pause / 1000) }),
-          });
-          if (pause === undefined) break;
-          await clock.sleep(pause, stop);
-          if (stop.aborted) return;
-        }
-      }
-    } finally {
-      state.running = undefined;
-      ended.abort();
-      await watching;
-      if (stop.aborted) {
-        claim?.release();
-        log("warn", "stopped", { ...about, why: "the service is ending" });
-      } else claim?.finish();
-    }
-    const now = clock.now();
-    const seconds = Math.round(+now - +startedAt) / 1000;
-    if (failure === undefined) {
-      const { message = "", id, bytes } = outcome ?? {};
-      log("info", "done", { ...about, seconds, message, id, bytes });
-    } else if (outcome !== undefined) {
-      log("error", "failed in part", {
-        ...about,
-        seconds,
-        id: outcome.id,
-        ...errorFields(failure),
-      });
-    }
-    state.last = endedJob(
-      slot,
-      startedAt,
-      now,
-      failure === undefined ? "done" : "failed",
-      failure?.message ?? "",
-      failure?.hint,
-    );
-    await onEnd({ job: work.kind, slot, seconds, outcome, failure }).catch((error: unknown) =>
-      log("warn", "notice failed", { ...about, message: failureOf(error).message }),
-    );
-  }
-
-  /** The claim of a slot, or why it needs no run. */
-  async #claim(work: JobWork, slot: Date, stop: AbortSignal) {
-    const claimed = await this.#options.claims.claim(work.kind, slot);
-    if ("takenBy" in claimed) return { takenBy: `it is ${claimed.takenBy}'s` };
-    // Whoever had it may have given it back already.
-    const done = await work.lastDone?.(stop).catch(() => undefined);
-    if (done === undefined || done < slot) return claimed;
-    claimed.finish();
-    return { takenBy: `it was done at ${done.toISOString()}` };
-  }
-
-  async #attempt(
-    state: JobState,
-    slot: Date,
-    attempt: number,
-    stop: AbortSignal,
-  ): Promise<JobOutcome> {
-    const { clock, history, log } = this.#options;
-    const { work } = state;
-    const { timeoutMinutes = this.#options.timeoutMinutes } = work;
-    const limit = AbortSignal.timeout(timeoutMinutes * 60_000);
-    const signal = AbortSignal.any([stop, limit]);
-    const about = { job: work.kind, slot: slot.toISOString() };
-    const entry = await history.begin(work.kind, slot, work.slots);
-    state.running = {
-      slot,
-      startedAt: clock.now(),
-      attempt,
-      step: "starting",
-      done: 0,
-      total: undefined,
-    };
-    log("info", "started", { ...about, attempt });
-    try {
-      const outcome = await work.run({
-        slot,
-        attempt,
-        signal,
-        progress: progressOf(state),
-        warn: (message) => log("warn", "warning", { ...about, message }),
-      });
-      if (outcome.failure === undefined) await entry.done({ id: outcome.id });
-      else await entry.failed(outcome.failure);
-      return outcome;
+      if (!claimed) passed = await claimSlot(state, due, claims, stop);
+      claimed = true;
+      if (passed === undefined) outcome = await runSlot(state, due, this.#options, stop);
     } catch (thrown) {
-      const error = stop.aborted
-        ? stopped()
-        : limit.aborted
-          ? timedOut(timeoutMinutes)
-          : failureOf(thrown);
-      await entry.failed(error);
-      throw error;
+      failure = failureOf(thrown);
+    }
+    ended.abort();
+    await watching;
+    if (passed !== undefined) {
+      return await this.#pass(state, due, { why: passed, behindRun: false });
+    }
+    if (outcome !== undefined) return await this.#end(state, due, outcome);
+    if (stop.aborted) {
+      due.claim?.release();
+      state.due = undefined;
+      return log("warn", "stopped", { ...aboutOf(state, due), why: "the service is ending" });
+    }
+    if (failure === undefined) return;
+    if (!claimed) await history.fail(work.kind, due.slot, work.slots, failure);
+    await this.#fail(state, due, failure);
+  }
+
+  /** What has failed is tried again later, or has failed for good. */
+  async #fail(state: JobState, due: DueSlot, failure: AppError): Promise<void> {
+    const { clock, log } = this.#options;
+    const pauses = this.#options.retryPausesMs ?? retryPausesMs;
+    const now = clock.now();
+    const pause = pauseBefore(failure, due.attempt, now, state.next, pauses);
+    log("error", "failed", {
+      ...aboutOf(state, due),
+      attempt: due.attempt,
+      ...errorFields(failure),
+      ...(pause === undefined ? {} : { retryInSeconds: Math.round(pause / 1000) }),
+    });
+    due.failure = failure;
+    if (pause === undefined) return await this.#end(state, due, undefined);
+    state.last = endedJob(due, now, "failed", failure);
+    // It goes on, but somebody should know by now.
+    if (due.attempt > pauses.length && !due.told) await this.#tell(state, due, undefined, failure);
+    due.attempt += 1;
+    due.at = new Date(+clock.now() + pause);
+  }
+
+  async #end(state: JobState, due: DueSlot, outcome: JobOutcome | undefined): Promise<void> {
+    const { clock, log } = this.#options;
+    const about = aboutOf(state, due);
+    if (state.due === due) state.due = undefined;
+    due.claim?.finish();
+    const failure = outcome === undefined ? due.failure : outcome.failure;
+    const seconds = secondsOf(due, clock);
+    const { message = "", id, bytes } = outcome ?? {};
+    if (failure === undefined) log("info", "done", { ...about, seconds, message, id, bytes });
+    else if (outcome !== undefined) {
+      log("error", "failed in part", { ...about, seconds, id, ...errorFields(failure) });
+    }
+    state.last = endedJob(due, clock.now(), failure === undefined ? "done" : "failed", failure);
+    if (failure === undefined || !due.told) await this.#tell(state, due, outcome, failure);
+  }
+
+  async #tell(
+    state: JobState,
+    due: DueSlot,
+    outcome: JobOutcome | undefined,
+    failure: AppError | undefined,
+  ): Promise<void> {
+    const { clock, log, onEnd } = this.#options;
+    due.told = failure !== undefined;
+    const seconds = secondsOf(due, clock);
+    const end = { job: state.work.kind, slot: due.slot, seconds, outcome, failure };
+    await onEnd(end, this.#noMoreWords.signal).catch((error: unknown) =>
+      log("warn", "notice failed", { ...aboutOf(state, due), message: failureOf(error).message }),
+    );
+  }
+
+  async #pass(state: JobState, due: DueSlot, passed: PassedSlot): Promise<void> {
+    const { clock, history, log } = this.#options;
+    if (state.due === due) state.due = undefined;
+    due.claim?.finish();
+    log("info", "skipped", { ...aboutOf(state, due), why: passed.why });
+    state.last = { ...endedJob(due, clock.now(), "skipped", undefined), message: passed.why };
+    await history.pass(state.work.kind, due.slot, state.work.slots, passed);
+  }
+
+  /** While a job is at work its own slots are passed over, and those of others are claimed in time. */
+  async #watch(active: JobState, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#options;
+    const others = this.#states.filter((state) => state !== active);
+    const watching = [
+      ...others.map((other) => this.#reserve(other, signal)),
+      eachSlot(this.#states, clock, signal, async (state, _slot, now) => {
+        if (state === active) return await this.#passOver(state, now);
+        await this.#collect(state, now);
+        await this.#reserve(state, signal);
+      }),
+    ];
+    for (const result of await Promise.allSettled(watching)) {
+      if (result.status === "fulfilled") continue;
+      log("error", "warning", { message: failureOf(result.reason).message });
     }
   }
 
-  /** Says at once which slots of a job come while it is at work. */
-  async #passOverSlots(state: JobState, signal: AbortSignal): Promise<void> {
-    const { clock, history, log } = this.#options;
-    while (state.next !== undefined && !signal.aborted) {
-      const slot = state.next;
-      await sleepUntil(clock, slot, signal);
-      if (signal.aborted) return;
-      state.next = state.work.slots.nextAfter(slot);
-      const why = "the run before it is still at work";
-      log("warn", "skipped", { job: state.work.kind, slot: slot.toISOString(), why });
-      await history.pass(state.work.kind, slot, state.work.slots, why);
+  /** Says at once that a slot comes while its own job is at work. */
+  async #passOver(state: JobState, now: Date): Promise<void> {
+    const slot = this.#takeSlot(state, now);
+    if (slot === undefined) return;
+    const why = "the run before it is still at work";
+    this.#options.log("warn", "skipped", { ...aboutOf(state, { slot }), why });
+    const passed = { why, behindRun: true };
+    await this.#options.history.pass(state.work.kind, slot, state.work.slots, passed);
+  }
+
+  /**
+   * Claims a slot that has to wait here for another job. Otherwise a replica that has done it
+   * meanwhile would have given its claim back by then.
+   */
+  async #reserve(state: JobState, signal: AbortSignal): Promise<void> {
+    const { clock, claims, reserveAfterMs = 3_000 } = this.#options;
+    const { due } = state;
+    if (due === undefined || due.claim?.held === true) return;
+    await clock.sleep(reserveAfterMs, signal);
+    if (signal.aborted || state.due !== due) return;
+    try {
+      const why = await claimSlot(state, due, claims, signal);
+      if (why !== undefined) await this.#pass(state, due, { why, behindRun: false });
+      else if (state.due !== due) due.claim?.finish();
+    } catch {
+      // When its turn comes it is claimed again, and what is wrong is told then.
     }
   }
 }
 
-function progressOf(state: JobState): ProgressListener {
-  const update = (more: Partial<RunningJob>) => {
-    if (state.running !== undefined) state.running = { ...state.running, ...more };
-  };
+function dueSlot(slot: Date, why: string, at: Date): DueSlot {
   return {
-    wantsTotal: false,
-    start: (total) => update({ total, done: 0 }),
-    follow: () => undefined,
-    advance: (step, amount) => update({ step, done: (state.running?.done ?? 0) + amount }),
-    stop: () => undefined,
+    slot,
+    why,
+    at,
+    begunAt: undefined,
+    attempt: 1,
+    claim: undefined,
+    failure: undefined,
+    told: false,
   };
+}
+
+function secondsOf({ begunAt }: DueSlot, clock: Clock): number {
+  const now = +clock.now();
+  return Math.max(0, Math.round(now - +(begunAt ?? now))) / 1000;
 }
 
 function endedJob(
-  slot: Date,
-  startedAt: Date,
+  { slot, at, begunAt = at }: DueSlot,
   endedAt: Date,
   result: EndedJob["result"],
-  message: string,
-  hint?: string,
+  failure: AppError | undefined,
 ): EndedJob {
-  return { slot, startedAt, endedAt, result, message, hint };
+  const { message = "", hint } = failure ?? {};
+  return { slot, startedAt: begunAt, endedAt, result, message, hint };
 }
 
 function errorFields({ code, message, hint, exitCode }: AppError) {
   return { code, message, exitCode, ...(hint === undefined ? {} : { hint }) };
-}
-
-function stopped(): AppError {
-  return new AppError("interrupted", ExitCode.interrupted, "the service was ended", {
-    hint: "The next start catches up with it.",
-  });
-}
-
-function timedOut(minutes: number): AppError {
-  return new AppError(
-    "timed-out",
-    ExitCode.database,
-    `it was not done after ${minutes} minute${minutes === 1 ? "" : "s"} and was ended`,
-    {
-      hint: "Set BACKUP_TIMEOUT_MINUTES higher; pgtenant history tells how long earlier ones took.",
-    },
-  );
 }

@@ -1,13 +1,13 @@
-import { once } from "node:events";
 import { hostname } from "node:os";
 import { sql } from "kysely";
 import { withMaintenanceSession } from "../postgres/maintenance-session.ts";
 import type { ConnectionOptions, Session } from "../postgres/session.ts";
+import { abortError } from "../storage/interruption.ts";
 import type { JobKind } from "./schedule-view.ts";
 
 /** A slot that this replica has, and no other one. */
 export interface SlotClaim {
-  /** False after its connection was lost. */
+  /** False after its connection was lost: another replica may have it by now. */
   readonly held: boolean;
   /** Gives it back when replicas whose clocks are late have seen it taken. */
   finish(): void;
@@ -19,15 +19,21 @@ export interface SlotClaim {
 export interface SlotClaims {
   /**
    * @returns the claim, or who else has it
-   * @throws {AppError} exit 7 when the server cannot be reached
+   * @throws {AppError} exit 7 when the server cannot be reached; AbortError when the signal fires
    */
-  claim(job: JobKind, slot: Date): Promise<SlotClaim | { readonly takenBy: string }>;
+  claim(
+    job: JobKind,
+    slot: Date,
+    signal?: AbortSignal,
+  ): Promise<SlotClaim | { readonly takenBy: string }>;
   /** Gives back everything at once, and whatever is still being claimed. */
   close(): Promise<void>;
 }
 
 /** Clocks may differ by this much, and a replica may be late by as much. */
 const graceMs = 5 * 60_000;
+/** A server that does not answer is not waited for in the end. */
+const closingMs = 1_000;
 /** "pgtenant" again: keeps our keys apart from those that others hash. */
 const keySeed = 0x7067746e;
 
@@ -37,7 +43,7 @@ const keySeed = 0x7067746e;
  * and in the backups' manifests. A replica that dies loses its claims with its sessions.
  */
 export function databaseClaims(
-  connection: Omit<ConnectionOptions, "signal">,
+  { databaseUrl }: Pick<ConnectionOptions, "databaseUrl">,
   database: string,
   options: { readonly graceMs?: number } = {},
 ): SlotClaims {
@@ -46,20 +52,27 @@ export function databaseClaims(
   const grace = options.graceMs ?? graceMs;
 
   return {
-    async claim(job, slot) {
+    async claim(job, slot, signal) {
       const key = `pgtenant schedule: ${database}, ${job}, ${slot.toISOString()}`;
       const applicationName = `pgtenant schedule ${job} on ${hostname()}`
         .replace(/[^\x20-\x7e]/g, "?")
         .slice(0, 63);
+      const givenUp = AbortSignal.any([closing.signal, ...(signal === undefined ? [] : [signal])]);
       const answer = Promise.withResolvers<SlotClaim | { readonly takenBy: string }>();
+      const giveUp = () => answer.reject(abortError(givenUp));
+      givenUp.addEventListener("abort", giveUp, { once: true });
+      if (givenUp.aborted) giveUp();
+      // Its end does not cut the session: what runs under a claim has to clear up first.
       const session = withMaintenanceSession(
-        { ...connection, applicationName },
+        { databaseUrl, applicationName },
         database,
         async (open) => {
+          if (givenUp.aborted) return;
           if (!(await tryLock(open, key))) {
             answer.resolve({ takenBy: await holderOf(open, key) });
             return;
           }
+          if (givenUp.aborted) return;
           await new Promise<void>((resolve) => {
             answer.resolve(claimOf(open, closing.signal, grace, resolve));
           });
@@ -67,11 +80,16 @@ export function databaseClaims(
       ).catch((error: unknown) => answer.reject(error));
       sessions.add(session);
       void session.finally(() => sessions.delete(session));
-      return await answer.promise;
+      try {
+        return await answer.promise;
+      } finally {
+        givenUp.removeEventListener("abort", giveUp);
+      }
     },
     async close() {
       closing.abort();
-      await Promise.allSettled(sessions);
+      const patience = new Promise((resolve) => setTimeout(resolve, closingMs).unref());
+      await Promise.race([Promise.allSettled(sessions), patience]);
     },
   };
 }
@@ -82,15 +100,17 @@ function claimOf(
   grace: number,
   giveBack: () => void,
 ): SlotClaim {
-  const claimedAt = Date.now();
+  const claimedAt = performance.now();
   let held = true;
   let timer: NodeJS.Timeout | undefined;
   const release = () => {
     held = false;
     clearTimeout(timer);
+    session.client.removeListener("end", release);
+    closing.removeEventListener("abort", release);
     giveBack(); // the lock goes with the session
   };
-  void once(session.client, "end").then(release, release);
+  session.client.once("end", release);
   closing.addEventListener("abort", release, { once: true });
   if (closing.aborted) release();
   return {
@@ -98,14 +118,13 @@ function claimOf(
       return held;
     },
     finish() {
-      const left = claimedAt + grace - Date.now();
+      const left = claimedAt + grace - performance.now();
       if (left <= 0) release();
       else timer = setTimeout(release, left).unref();
     },
     release,
   };
 }
-
 async function tryLock({ db }: Session, key: string): Promise<boolean> {
   await sql`SELECT set_config('idle_session_timeout', '0', false)`.execute(db);
   const { rows } = await sql<{ locked: boolean }>`

@@ -1,29 +1,39 @@
-import { AppError } from "../errors.ts";
+import type { AppError } from "../errors.ts";
 import { type Journal, readJournal } from "../journal/journal.ts";
+import type { JournalEvent } from "../journal/journal-record.ts";
+import { failureOf } from "./retries.ts";
 import type { JobKind } from "./schedule-view.ts";
 import { countSlots, type Slots, slotsOf } from "./slots.ts";
 
-/** The newest slot that the journal has of a job. */
+/** What the journal has of a job. */
 export interface RecordedSlot {
+  /** The newest that was run, or passed over. */
   readonly slot: Date;
   /** By which it came, which may have been changed since. */
   readonly schedule: string;
   readonly timezone: string;
-  /** How often a run of it was begun. */
-  readonly begun: number;
-  /** Whether one was done, or it was passed over for a reason. */
-  readonly settled: boolean;
+  /** Whether the newest run is still to be made: it has failed, or was cut short. */
+  readonly open: boolean;
 }
 
 /** A run that was written down as begun. */
 export interface SlotEntry {
   done(details: Readonly<Record<string, unknown>>): Promise<void>;
   failed(error: AppError): Promise<void>;
+  /** The service was ended, and the run with it. */
+  stopped(): Promise<void>;
+}
+
+/** Why a slot has no run. */
+export interface PassedSlot {
+  readonly why: string;
+  /** Whether a run of this service was in its way, whose end is what counts then. */
+  readonly behindRun: boolean;
 }
 
 const operation = "schedule";
 /** A slot whose runs end the service each time is given up after so many. */
-const mostBegun = 3;
+const mostCrashes = 3;
 /** More than this ahead of the clock, the clock was wrong when it was written down. */
 const aheadMs = 60_000;
 
@@ -44,64 +54,111 @@ export class SlotHistory {
 
   /** @throws {AppError} exit 8 when the journal cannot be read */
   async newest(now: Date): Promise<ReadonlyMap<string, RecordedSlot>> {
-    const newest = new Map<string, RecordedSlot>();
+    const newest = new Map<string, Seen>();
     for await (const { subject, event, details, database } of readJournal(
       this.#journal.folder,
       operation,
     )) {
-      const { slot: text, schedule, timezone } = details ?? {};
+      const { slot: text, schedule, timezone, behindRun } = details ?? {};
       const slot = new Date(String(text));
       if (subject === undefined || database !== this.#database) continue;
       if (!(+slot <= +now + aheadMs)) continue;
       const known = newest.get(subject);
-      if (known !== undefined && +known.slot > +slot) continue;
-      const same = +(known?.slot ?? Number.NaN) === +slot ? known : undefined;
-      newest.set(subject, {
-        slot,
-        schedule: String(schedule),
-        timezone: String(timezone),
-        begun: (same?.begun ?? 0) + (event === "started" ? 1 : 0),
-        settled: (same?.settled ?? false) || event === "done",
-      });
+      const seen =
+        known === undefined || slot >= known.slot
+          ? { slot, schedule: String(schedule), timezone: String(timezone), run: known?.run }
+          : known;
+      newest.set(
+        subject,
+        behindRun === true ? seen : { ...seen, run: runAfter(seen.run, slot, event) },
+      );
     }
-    return newest;
+    return new Map(
+      [...newest].map(([subject, { run, ...rest }]) => {
+        const open = run !== undefined && !run.settled && run.crashes < mostCrashes;
+        return [subject, { ...rest, open }];
+      }),
+    );
   }
 
   /** Writes down that a run begins. A journal that cannot be written does not stand in its way. */
-  async begin(kind: JobKind, slot: Date, slots: Slots): Promise<SlotEntry> {
+  async begin(
+    kind: JobKind,
+    slot: Date,
+    slots: Slots,
+    more: Readonly<Record<string, unknown>> = {},
+  ): Promise<SlotEntry> {
     const details = {
       slot: slot.toISOString(),
       schedule: slots.expression,
       timezone: slots.timezone,
+      ...more,
     };
     const entry = await this.#attempt(() =>
       this.#journal.begin(operation, { database: this.#database, subject: kind, details }),
     );
     return {
-      done: async (more) => {
-        await this.#attempt(async () => entry?.done({ details: { ...details, ...more } }));
+      done: async (result) => {
+        await this.#attempt(async () => entry?.done({ details: { ...details, ...result } }));
       },
       failed: async (error) => {
         await this.#attempt(async () => entry?.failed(error, { details }));
+      },
+      stopped: async () => {
+        await this.#attempt(async () => entry?.interrupted({ details }));
       },
     };
   }
 
   /** Writes down that a slot has no run, and why. */
-  async pass(kind: JobKind, slot: Date, slots: Slots, why: string): Promise<void> {
+  async pass(kind: JobKind, slot: Date, slots: Slots, { why, behindRun }: PassedSlot) {
+    const more = { skipped: why, ...(behindRun ? { behindRun } : {}) };
+    const entry = await this.begin(kind, slot, slots, more);
+    await entry.done({});
+  }
+
+  /** Writes down a failure before there was a run. */
+  async fail(kind: JobKind, slot: Date, slots: Slots, error: AppError): Promise<void> {
     const entry = await this.begin(kind, slot, slots);
-    await entry.done({ skipped: why });
+    await entry.failed(error);
   }
 
   async #attempt<T>(write: () => Promise<T>): Promise<T | undefined> {
     try {
       return await write();
     } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      this.#warn(`the journal was not written: ${error.message}`);
+      // Whatever it is: the job is worth more than the line about it.
+      this.#warn(`the journal was not written: ${failureOf(error).message}`);
       return undefined;
     }
   }
+}
+
+interface Seen extends Pick<RecordedSlot, "slot" | "schedule" | "timezone"> {
+  readonly run: SeenRun | undefined;
+}
+
+/** All attempts at a slot. */
+interface SeenRun {
+  readonly slot: Date;
+  /** Whether one was done, or it was passed over for a reason. */
+  readonly settled: boolean;
+  /** Those that were begun and have no end: they died with the service. */
+  readonly crashes: number;
+}
+
+function runAfter(
+  known: SeenRun | undefined,
+  slot: Date,
+  event: JournalEvent,
+): SeenRun | undefined {
+  if (known !== undefined && known.slot > slot) return known;
+  const run = +(known?.slot ?? Number.NaN) === +slot ? known : undefined;
+  return {
+    slot,
+    settled: (run?.settled ?? false) || event === "done",
+    crashes: (run?.crashes ?? 0) + (event === "started" ? 1 : -1),
+  };
 }
 
 /** A slot to catch up with at the start, for people with the reason. */
@@ -119,16 +176,15 @@ export function missedSlot(
   recorded: RecordedSlot,
   now: Date,
 ): MissedSlot | undefined {
-  const last = slots.lastBy(now);
-  if (last === undefined) return undefined;
   // By the schedule that held: a schedule that was changed has missed nothing before it held.
   const held = slotsThatHeld(recorded) ?? slots;
   const missed = countSlots(held, recorded.slot, now);
   if (missed > 0) {
     const why = missed === 1 ? "a slot was missed" : `${missed} slots were missed`;
-    return { slot: last, why: `${why} while the service did not run` };
+    const last = [slots, held].flatMap((one) => one.lastBy(now) ?? []).sort((a, b) => +b - +a)[0];
+    return { slot: last ?? now, why: `${why} while the service did not run` };
   }
-  if (recorded.settled || recorded.begun >= mostBegun) return undefined;
+  if (!recorded.open) return undefined;
   return { slot: recorded.slot, why: "its last run did not end well" };
 }
 

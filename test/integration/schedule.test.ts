@@ -164,7 +164,7 @@ suite("the scheduler", () => {
       assert.equal(new Set(runs).size, runs.length);
       const skipped = replicas.flatMap((replica) => replica.events("skipped"));
       assert.ok(skipped.length >= runs.length - 1, "whoever came second says whose it is");
-      assert.match(String(skipped[0]?.why), /^it is pgtenant schedule backup on .*'s$/);
+      assert.match(String(skipped[0]?.why), /^pgtenant schedule backup on .* has it$/);
     }));
 
   test("tries again what may mend itself, says so, and outlives every failure", () =>
@@ -334,7 +334,7 @@ suite("notices", () => {
       status = 500;
       const slow = config({ BACKUP_ON_FAILURE_COMMAND: "sleep 60" });
       const began = performance.now();
-      const told = await giveNotice(slow, { ...end, failure }, "db", 500);
+      const told = await giveNotice(slow, { ...end, failure }, "db", { patienceMs: 500 });
       assert.ok(performance.now() - began < 5000);
       assert.deepEqual(told, [
         `the notice to 127.0.0.1:${port} was not taken: it answered 500`,

@@ -83,11 +83,18 @@ suite("a failed attempt", () => {
   const failed = (exitCode: ExitCode) => new AppError("x", exitCode, "x");
   const now = new Date("2026-01-01T02:00:00Z");
 
-  test("is repeated with pauses that grow, until there were enough or the next slot comes", () => {
+  test("is repeated with pauses that grow, until the next slot comes", () => {
     const pause = (attempt: number, next?: Date) =>
       pauseBefore(failed(ExitCode.database), attempt, now, next, [1000, 2000], 0.5);
-    assert.deepEqual([pause(1), pause(2), pause(3)], [1000, 2000, undefined]);
+    assert.deepEqual([pause(1), pause(2), pause(3), pause(30)], [1000, 2000, 2000, 2000]);
     assert.equal(pause(1, new Date(+now + 900)), undefined);
+  });
+
+  test("that took too long each time is not repeated for ever", () => {
+    const late = new AppError("timed-out", ExitCode.database, "x");
+    const pause = (attempt: number) =>
+      pauseBefore(late, attempt, now, undefined, [1000, 2000], 0.5);
+    assert.deepEqual([pause(1), pause(2), pause(3)], [1000, 2000, undefined]);
   });
 
   test("is not repeated when it cannot mend itself", () => {

@@ -39,6 +39,9 @@ export interface SchedulerOptions extends SlotRunOptions {
 /** When the service is ended, a notice that is under way gets this long. */
 const lastWordsMs = 2_000;
 
+/** Years of minutes are not counted. */
+const mostCounted = 1_000;
+
 /**
  * Runs jobs at their times, one after the other. A slot that comes while its own job is at work is
  * passed over; slots that nobody ran while the service was down are caught up with once. A job that
@@ -155,9 +158,11 @@ export class Scheduler {
     const last = work.slots.lastBy(now);
     const slot = last === undefined || last < next ? next : last;
     state.next = work.slots.nextAfter(now);
-    const more = countSlots(work.slots, next, slot);
+    const more = countSlots(work.slots, next, slot, mostCounted);
     if (more > 0) {
-      const why = `${more === 1 ? "one more came" : `${more} more came`} before anybody looked: the machine slept, or its clock was set`;
+      const count =
+        more === 1 ? "one more came" : `${more}${more < mostCounted ? " more" : " or more"} came`;
+      const why = `${count} before anybody looked: the machine slept, or its clock was set`;
       this.#options.log("warn", "skipped", { ...aboutOf(state, { slot: next }), why });
     }
     return slot;

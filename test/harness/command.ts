@@ -29,6 +29,8 @@ export interface CommandOptions {
   readonly input?: string | Uint8Array;
   /** The working folder; the project's root by default. */
   readonly cwd?: string;
+  /** In a process group of its own, for signals to all of it. */
+  readonly detached?: boolean;
   /** It is killed after this time, and the promise rejects; 120,000 by default. */
   readonly timeoutMs?: number;
 }
@@ -44,12 +46,13 @@ export interface CommandResult {
 /** Starts `pgtenant` as an operator would, with pipes for its three streams. */
 export function spawnPgtenant(
   args: readonly string[],
-  options: Pick<CommandOptions, "url" | "env" | "cwd"> = {},
+  options: Pick<CommandOptions, "url" | "env" | "cwd" | "detached"> = {},
 ): ChildProcessWithoutNullStreams {
   const { PATH = "", HOME = "" } = process.env;
   backups ??= join(mkdtempSync(join(tmpdir(), "pgtenant-test-")), "backups");
   return spawn(process.execPath, [main, ...args], {
     cwd: options.cwd ?? root,
+    detached: options.detached === true,
     env: {
       PATH,
       HOME,

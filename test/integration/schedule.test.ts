@@ -1,28 +1,22 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { createServer } from "node:http";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { resolveConfig } from "../../src/config/config.ts";
 import { AppError, ExitCode } from "../../src/errors.ts";
-import { openJournal } from "../../src/journal/journal.ts";
 import { systemClock } from "../../src/service/clock.ts";
 import type { JobWork } from "../../src/service/job.ts";
 import { giveNotice } from "../../src/service/notices.ts";
-import { type JobEnd, Scheduler } from "../../src/service/scheduler.ts";
+import type { JobEnd } from "../../src/service/scheduler.ts";
 import { databaseClaims } from "../../src/service/slot-claim.ts";
-import { SlotHistory } from "../../src/service/slot-history.ts";
 import { slotsOf } from "../../src/service/slots.ts";
-import { pgtenant, spawnPgtenant } from "../harness/command.ts";
+import { pgtenant } from "../harness/command.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
-
-interface LogLine {
-  readonly level: string;
-  readonly event: string;
-  readonly [field: string]: unknown;
-}
+import { startScheduler } from "../harness/schedule.ts";
 
 const everySecond = slotsOf("* * * * * *", "UTC", "test");
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -47,36 +41,15 @@ suite("the scheduler", () => {
 
   /** A scheduler of one job, with the real clock and the real claims, and what it logs. */
   function schedulerOf(work: Omit<JobWork, "kind">, at = folder) {
-    const lines: LogLine[] = [];
-    const ends: JobEnd[] = [];
-    const journal = openJournal(at, { secrets: [], warn: assert.fail });
-    const connection = { databaseUrl: database.url, applicationName: "pgtenant-test" };
-    const claims = databaseClaims(connection, database.name, { graceMs: 3000 });
-    const scheduler = new Scheduler({
+    const claims = databaseClaims({ databaseUrl: database.url }, database.name, { graceMs: 3000 });
+    return startScheduler({
       jobs: [{ kind: "backup", ...work }],
       clock: systemClock,
       claims,
-      history: new SlotHistory(journal, database.name, assert.fail),
-      log: (level, event, fields) => lines.push({ level, event, ...fields }),
-      timeoutMinutes: 1,
+      folder: at,
+      database: database.name,
       retryPausesMs: [100, 100],
-      onEnd: async (end) => {
-        ends.push(end);
-      },
     });
-    const stop = new AbortController();
-    const running = scheduler.run(stop.signal);
-    return {
-      scheduler,
-      lines,
-      ends,
-      events: (event: string) => lines.filter((line) => line.event === event),
-      async stop() {
-        stop.abort();
-        await running;
-        await claims.close();
-      },
-    };
   }
 
   test("runs each slot once, and passes over one that comes while its job is at work", () =>
@@ -198,62 +171,41 @@ suite("the scheduler", () => {
       assert.ok(lines.some(({ event, hint }) => event === "failed" && hint === "Start it."));
     }));
 
-  test("the command makes backups at its times, serves its status, and ends in order", () =>
-    inFolder(async () => {
-      const secret = "s3cret-passphrase-of-the-test";
-      const child = spawnPgtenant(["schedule"], {
-        url: database.url,
-        env: {
-          BACKUP_DIR: folder,
-          BACKUP_SCHEDULE: "*/5 * * * * *",
-          BACKUP_ENCRYPT: "true",
-          BACKUP_ENCRYPTION_KEY: secret,
-          PGTENANT_HTTP_LISTEN: "127.0.0.1:0",
-        },
-      });
-      child.stdin.end();
-      let text = "";
-      child.stderr.setEncoding("utf8").on("data", (more: string) => {
-        text += more;
-      });
-      const lines = () =>
-        text
-          .split("\n")
-          .filter((line) => line !== "")
-          .map((line) => JSON.parse(line) as LogLine);
-      const count = (event: string) => lines().filter((line) => line.event === event).length;
-      const patience = AbortSignal.timeout(90_000);
-      while (count("done") < 2) {
-        assert.ok(!patience.aborted && child.exitCode === null, text);
-        await sleep(100);
-      }
-      const started = count("started");
-      const page = String(lines().find(({ event }) => event === "service started")?.status);
-      const answer = await fetch(new URL("/healthz", page));
-      assert.equal(answer.status, 200);
-      // In the middle of the next one.
-      while (count("started") === started) await sleep(20);
-      await sleep(400);
-      child.kill("SIGTERM");
-      const [code] = (await once(child, "close")) as [number | null];
-      assert.equal(code, 0, text);
-      assert.equal(count("service ended"), 1);
-      assert.ok(!text.includes(secret));
-      const done = lines().filter(({ event }) => event === "done");
-      assert.match(String(done[0]?.id), /^backup_\d{8}_\d{6}$/);
-      const files = await readdir(folder);
-      const manifests = files.filter((name) => name.endsWith(".manifest.json"));
-      const complete = new Set(manifests.map((name) => name.slice(0, 22)));
-      for (const name of files.filter((file) => file.startsWith("backup_"))) {
-        assert.ok(complete.has(name.slice(0, 22)), `${name} is half a backup`);
-      }
-      assert.ok(manifests.length >= 2);
-      const history = await pgtenant(["history", "--json"], {
-        url: database.url,
-        env: { BACKUP_DIR: folder },
-      });
-      assert.match(history.stdout.toString(), /"operation":"schedule"/);
-    }));
+  test("a claim is lost with its connection, and can be had again", async () => {
+    const claims = databaseClaims({ databaseUrl: database.url }, database.name);
+    const slot = new Date("2026-01-01T02:00:00Z");
+    const claim = await claims.claim("backup", slot);
+    assert.ok("held" in claim && claim.held);
+    const other = databaseClaims({ databaseUrl: database.url }, database.name);
+    const taken = await other.claim("backup", slot);
+    assert.match("takenBy" in taken ? taken.takenBy : "", /^pgtenant schedule backup on /);
+    await database.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pgtenant schedule backup%'",
+    );
+    while (claim.held) await sleep(20);
+    const again = await other.claim("backup", slot);
+    assert.ok("held" in again && again.held);
+    await Promise.all([claims.close(), other.close()]);
+    const next = databaseClaims({ databaseUrl: database.url }, database.name);
+    assert.ok("held" in (await next.claim("backup", slot)), "closing gives back at once");
+    await next.close();
+  });
+
+  test("a claim from a server that does not answer is given up at once when the service ends", async () => {
+    const silent = createServer(() => undefined).listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const address = silent.address();
+    const port = typeof address === "object" ? address?.port : 0;
+    const claims = databaseClaims({ databaseUrl: `postgres://u@127.0.0.1:${port}/db` }, "db");
+    const stop = new AbortController();
+    const claim = claims.claim("backup", new Date(), stop.signal);
+    const began = performance.now();
+    stop.abort();
+    await assert.rejects(claim, { name: "AbortError" });
+    await claims.close();
+    assert.ok(performance.now() - began < 3000);
+    silent.close();
+  });
 
   test("--dry-run shows the next times, and a schedule that cannot be is an error at the start", async () => {
     const env = { BACKUP_SCHEDULE: "30 2 * * *", BACKUP_TIMEZONE: "Europe/Berlin" };
@@ -292,7 +244,7 @@ suite("notices", () => {
     const folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
     const bodies: string[] = [];
     let status = 200;
-    const server = createServer((request, response) => {
+    const server = createHttpServer((request, response) => {
       request.setEncoding("utf8").on("data", (text: string) => bodies.push(text));
       request.on("end", () => {
         response.statusCode = status;

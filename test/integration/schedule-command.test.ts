@@ -1,0 +1,196 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { readJournal } from "../../src/journal/journal.ts";
+import { createDatabase, type TestDatabase } from "../harness/database.ts";
+import {
+  dumpWaits,
+  groupGone,
+  holdUp,
+  killServices,
+  processesOf,
+  startNoticeServer,
+  startService,
+} from "../harness/service.ts";
+
+const everySecond = "* * * * * *";
+const seed = { settings: { "seed.big": "off" } };
+
+suite("the service as a command", () => {
+  const databases: TestDatabase[] = [];
+  let root: string;
+  let count = 0;
+
+  before(async () => {
+    root = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
+  });
+  after(async () => {
+    killServices();
+    await rm(root, { recursive: true });
+    for (const database of databases) await database.drop();
+  });
+
+  /** A database and a folder of a test's own. */
+  async function place() {
+    const database = await createDatabase("schedule command", "n-kudo", seed);
+    databases.push(database);
+    count += 1;
+    return { database, folder: join(root, String(count)) };
+  }
+
+  /** What of a backup is in a folder. */
+  async function leftIn(folder: string): Promise<readonly string[]> {
+    const names = await readdir(folder).catch(() => []);
+    return names.filter((name) => name !== "journal.jsonl" && name !== "tenants");
+  }
+
+  async function journalOf(folder: string) {
+    const records = await Array.fromAsync(readJournal(folder));
+    return records.map(({ operation, event, exitCode = null }) => [operation, event, exitCode]);
+  }
+
+  test("makes backups at its times, serves its status, and shows no secret", async () => {
+    const { database, folder } = await place();
+    const secret = "s3cret-passphrase-of-the-test";
+    const service = startService({
+      url: database.url,
+      env: {
+        BACKUP_DIR: folder,
+        BACKUP_SCHEDULE: "*/5 * * * * *",
+        BACKUP_ENCRYPT: "true",
+        BACKUP_ENCRYPTION_KEY: secret,
+        PGTENANT_HTTP_LISTEN: "127.0.0.1:0",
+      },
+    });
+    const { status } = await service.until("service started");
+    const done = await service.until("done");
+    assert.match(String(done.id), /^backup_\d{8}_\d{6}$/);
+    assert.ok(Number(done.bytes) > 10_000, "the log says how large it is");
+    assert.equal((await fetch(new URL("/healthz", String(status)))).status, 200);
+    await service.stop();
+    assert.equal(service.events("service ended").length, 1);
+    assert.ok(!service.text().includes(secret));
+    assert.ok((await leftIn(folder)).includes(`${String(done.id)}.manifest.json`));
+  });
+
+  test("gives its own flags to its jobs, and shows a URL to nobody", async () => {
+    const { database, folder } = await place();
+    await database.query("CREATE TABLE public.scratch (id int PRIMARY KEY)");
+    const { password } = new URL(database.url);
+    assert.ok(password.length > 5, "the test server wants a password");
+    const service = startService(
+      {
+        env: {
+          BACKUP_DIR: folder,
+          BACKUP_SCHEDULE: "0 0 1 1 *",
+          BACKUP_TENANT_SCHEDULE: everySecond,
+          BACKUP_TENANTS: "acme, nobody-there, globex",
+        },
+      },
+      ["--database-url", database.url, "--accept-unclassified"],
+    );
+    const seen = new Set<string>();
+    const look = setInterval(async () => {
+      for (const line of await processesOf(service.pid)) seen.add(line);
+    }, 100);
+    const failed = await service.until("failed");
+    clearInterval(look);
+    assert.match(
+      String(failed.message),
+      /^1 of 3 failed: export nobody-there: there is no tenant "nobody-there"$/,
+    );
+    const exported = (await readdir(join(folder, "tenants"))).sort();
+    assert.deepEqual(exported, ["acme", "globex"], "the others are exported");
+    await service.stop();
+    const lines = [...seen].join("\n");
+    assert.match(lines, /export globex --accept-unclassified/);
+    assert.ok(!lines.includes(password));
+    assert.ok(!service.text().includes(password));
+  });
+
+  test("a signal to the whole group in the middle of a dump leaves nothing, is no failure, and is caught up with", async () => {
+    const { database, folder } = await place();
+    const notices = await startNoticeServer();
+    const release = await holdUp(database);
+    const env = {
+      BACKUP_DIR: folder,
+      BACKUP_SCHEDULE: everySecond,
+      BACKUP_ON_FAILURE_URL: notices.url,
+      BACKUP_ON_SUCCESS_URL: notices.url,
+    };
+    const service = startService({ url: database.url, env });
+    await dumpWaits(database);
+    assert.ok((await leftIn(folder)).some((name) => name.endsWith(".partial")));
+    service.signal("SIGINT", "group");
+    assert.equal(await service.ended, 0, service.text());
+    await groupGone(service.pid);
+    assert.deepEqual(await leftIn(folder), []);
+    assert.deepEqual(service.events("failed"), []);
+    assert.equal(service.events("stopped").length, 1);
+    const journal = (await journalOf(folder)).filter(([, event]) => event !== "done");
+    assert.deepEqual(
+      journal.filter(([operation]) => operation === "backup"),
+      [
+        ["backup", "started", null],
+        ["backup", "interrupted", 130],
+      ],
+    );
+    assert.deepEqual(journal.at(-1), ["schedule", "interrupted", 130]);
+    await release();
+    const yearly = { ...env, BACKUP_SCHEDULE: "0 0 1 1 *" };
+    const next = startService({ url: database.url, env: yearly });
+    await next.until("catching up");
+    await next.until("done");
+    await next.stop();
+    notices.close();
+    assert.deepEqual(
+      notices.bodies.map(({ event, job }) => [event, job]),
+      [["success", "backup"]],
+      "told once, by the service and not by its job too",
+    );
+    assert.ok(Number(notices.bodies[0]?.bytes) > 10_000);
+  });
+
+  test("without a database, with a journal that is none, or a folder that cannot be, it goes on", async () => {
+    const { database, folder } = await place();
+    await mkdir(join(folder, "journal.jsonl"), { recursive: true });
+    const file = join(root, "a-file");
+    await writeFile(file, "");
+    const down = join(root, "down");
+    await mkdir(down);
+    const noDatabase = "postgres://u:p@127.0.0.1:1/db";
+    const env = { BACKUP_SCHEDULE: "*/6 * * * * *" };
+    const services = [
+      startService({ url: noDatabase, env: { ...env, BACKUP_DIR: down } }),
+      startService({ url: database.url, env: { ...env, BACKUP_DIR: folder } }),
+      startService({ url: database.url, env: { ...env, BACKUP_DIR: join(file, "below") } }),
+    ] as const;
+    const [withoutDatabase, withoutJournal, withoutFolder] = services;
+    assert.equal((await withoutDatabase.until("failed")).code, "server-unreachable");
+    await withoutDatabase.until("due", 2);
+    const { message } = await withoutJournal.until("warning");
+    assert.match(String(message), /journal\.jsonl" cannot be read/);
+    await withoutJournal.until("done");
+    assert.equal((await withoutFolder.until("failed")).exitCode, 8);
+    await withoutFolder.until("due", 2);
+    for (const service of services) await service.stop();
+    const lines = await journalOf(down);
+    assert.deepEqual(lines.slice(0, 2), [
+      ["schedule", "started", null],
+      ["schedule", "failed", 7],
+    ]);
+  });
+
+  test("names of tenants that would be options are refused before anything runs: exit 2", async () => {
+    for (const tenants of ["acme,--all", "-o", " , "]) {
+      const service = startService({
+        url: "postgres://u@127.0.0.1:1/db",
+        env: { BACKUP_TENANTS: tenants },
+      });
+      assert.equal(await service.ended, 2);
+      assert.match(service.text(), /BACKUP_TENANTS has a value that cannot be used/);
+    }
+  });
+});

@@ -17,7 +17,7 @@ export async function openProgress(
   doing: string,
   unit: ProgressUnit = "rows",
 ): Promise<ProgressListener> {
-  if (process.connected === true) return openMessages();
+  if (process.connected === true) return openMessages(doing);
   if (output.quiet) return noProgress;
   return process.stderr.isTTY ? await openBar(doing, unit) : openLines(output, doing, unit);
 }
@@ -32,8 +32,8 @@ function speed(value: number, seconds: number, unit: ProgressUnit): string {
 
 const messageEveryMs = 500;
 
-function openMessages(): ProgressListener {
-  let told = { step: "", done: 0, total: 0 };
+function openMessages(doing: string): ProgressListener {
+  let told = { step: doing, done: 0, total: 0 };
   let sentAt = 0;
   const tell = () => {
     const now = performance.now();
@@ -45,7 +45,7 @@ function openMessages(): ProgressListener {
   return {
     wantsTotal: false,
     start(total) {
-      told = { step: "", done: 0, total };
+      told = { step: doing, done: 0, total };
       tell();
     },
     follow: () => undefined,

@@ -31,6 +31,8 @@ export interface CommandOptions {
   readonly cwd?: string;
   /** In a process group of its own, for signals to all of it. */
   readonly detached?: boolean;
+  /** A program that runs it, with its arguments. */
+  readonly wrapper?: readonly string[];
   /** It is killed after this time, and the promise rejects; 120,000 by default. */
   readonly timeoutMs?: number;
 }
@@ -46,11 +48,12 @@ export interface CommandResult {
 /** Starts `pgtenant` as an operator would, with pipes for its three streams. */
 export function spawnPgtenant(
   args: readonly string[],
-  options: Pick<CommandOptions, "url" | "env" | "cwd" | "detached"> = {},
+  options: Pick<CommandOptions, "url" | "env" | "cwd" | "detached" | "wrapper"> = {},
 ): ChildProcessWithoutNullStreams {
   const { PATH = "", HOME = "" } = process.env;
   backups ??= join(mkdtempSync(join(tmpdir(), "pgtenant-test-")), "backups");
-  return spawn(process.execPath, [main, ...args], {
+  const [program = "", ...before] = [...(options.wrapper ?? []), process.execPath, main];
+  return spawn(program, [...before, ...args], {
     cwd: options.cwd ?? root,
     detached: options.detached === true,
     env: {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { once } from "node:events";
 import { readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -14,7 +15,7 @@ export interface Service {
   text(): string;
   events(event: string): readonly LogLine[];
   /** Waits for so many events of a name, and returns the last of them. */
-  until(event: string, count?: number): Promise<LogLine>;
+  until(event: string, count?: number, patienceMs?: number): Promise<LogLine>;
   signal(name: NodeJS.Signals, whole?: "group"): void;
   /** Its exit code, or the signal that has ended it. */
   readonly ended: Promise<number | string>;
@@ -33,7 +34,41 @@ export function killServices(): void {
 /** `pgtenant schedule` in a process group of its own, without a status page unless a variable says so. */
 export function startService(options: CommandOptions, args: readonly string[] = []): Service {
   const env = { PGTENANT_HTTP_LISTEN: "off", ...options.env };
-  const child = spawnPgtenant(["schedule", ...args], { ...options, env, detached: true });
+  return serviceOf(spawnPgtenant(["schedule", ...args], { ...options, env, detached: true }));
+}
+
+/**
+ * The same as the first process of a namespace, as in a container; undefined where this user cannot
+ * make one.
+ */
+export async function startNamespaced(options: CommandOptions): Promise<Service | undefined> {
+  const wrapper = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+  const env = { PGTENANT_HTTP_LISTEN: "off", ...options.env };
+  const child = spawnPgtenant(["schedule"], { ...options, env, detached: true, wrapper });
+  const service = serviceOf(child);
+  for (;;) {
+    if (child.exitCode !== null) return undefined;
+    const [own] = await childrenOf(child.pid ?? 0);
+    if (own !== undefined && service.events("service started").length > 0) {
+      return {
+        ...service,
+        async stop() {
+          process.kill(own, "SIGTERM");
+          assert.equal(await service.ended, 0, service.text());
+        },
+      };
+    }
+    await sleep(50);
+  }
+}
+
+/** The processes that a process has started and that are still there. */
+export async function childrenOf(pid: number): Promise<readonly number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+  return text.split(" ").filter(Boolean).map(Number);
+}
+
+function serviceOf(child: ChildProcessWithoutNullStreams): Service {
   const { pid = 0 } = child;
   child.stdin.end();
   child.stdout.resume();
@@ -56,8 +91,8 @@ export function startService(options: CommandOptions, args: readonly string[] = 
     pid,
     text: () => text,
     events,
-    async until(event, count = 1) {
-      const deadline = performance.now() + patienceMs;
+    async until(event, count = 1, patience = patienceMs) {
+      const deadline = performance.now() + patience;
       for (;;) {
         const line = events(event)[count - 1];
         if (line !== undefined) return line;

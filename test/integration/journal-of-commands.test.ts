@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -54,10 +54,38 @@ suite("the journal of a folder for backups", () => {
     assert.deepEqual((await verifyJournal(folder)).findings, []);
   });
 
+  test("has a backup that failed before it began, and no dry run of a restore", async () => {
+    const own = join(folder, "own");
+    await mkdir(own);
+    const down = { url: "postgres://u:p@127.0.0.1:1/db", env: { BACKUP_DIR: own } };
+    assert.equal((await pgtenant(["backup"], down)).code, 7);
+    const keyless = { url: database.url, env: { BACKUP_DIR: own, BACKUP_ENCRYPT: "true" } };
+    const { code } = await pgtenant(["backup"], keyless);
+    assert.ok(code !== 0 && code !== null);
+    assert.equal((await run(["backup"], own)).code, 0);
+    assert.equal((await run(["restore", "latest", "--dry-run"], own)).code, 0);
+    const records = await Array.fromAsync(readJournal(own));
+    assert.deepEqual(
+      records.map(({ operation, event, exitCode }) => [operation, event, exitCode]),
+      [
+        ["backup", "started", undefined],
+        ["backup", "failed", 7],
+        ["backup", "started", undefined],
+        ["backup", "failed", code],
+        ["backup", "started", undefined],
+        ["backup", "done", 0],
+      ],
+    );
+    assert.equal(records[1]?.database, "db");
+  });
+
   test("is not begun in a folder that does not exist", async () => {
     const missing = join(folder, "missing");
     const { code, stderr } = await run(["export", "globex", "-o", "-"], missing);
     assert.equal(code, 0, stderr);
+    assert.ok(!(await readdir(folder)).includes("missing"));
+    const down = { url: "postgres://u:p@127.0.0.1:1/db", env: { BACKUP_DIR: missing } };
+    assert.equal((await pgtenant(["restore", "latest"], down)).code, 2);
     assert.ok(!(await readdir(folder)).includes("missing"));
   });
 });

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { readJournal } from "../../src/journal/journal.ts";
+import type { ServiceStatus } from "../../src/service/service-status.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
 import {
   dumpWaits,
@@ -119,9 +120,20 @@ suite("the service as a command", () => {
       BACKUP_SCHEDULE: everySecond,
       BACKUP_ON_FAILURE_URL: notices.url,
       BACKUP_ON_SUCCESS_URL: notices.url,
+      PGTENANT_HTTP_LISTEN: "127.0.0.1:0",
     };
     const service = startService({ url: database.url, env });
+    const { status } = await service.until("service started");
     await dumpWaits(database);
+    const answer = await fetch(new URL("/api/status", String(status)));
+    const { running } = (await answer.json()) as ServiceStatus;
+    assert.deepEqual(
+      running.map(({ operation, step, done }) => [operation, step, done]),
+      [["backup", "backing up", 0]],
+      "once, with what it does",
+    );
+    assert.ok(Number(running[0]?.total) > 1_000_000, "and of how much");
+    assert.match(await (await fetch(String(status))).text(), /<progress max="100" value="0"/);
     assert.ok((await leftIn(folder)).some((name) => name.endsWith(".partial")));
     service.signal("SIGINT", "group");
     assert.equal(await service.ended, 0, service.text());

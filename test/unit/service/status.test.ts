@@ -111,6 +111,37 @@ suite("status", () => {
     assert.equal(promise.sentence, "The promise is kept, but the latest backup failed.");
   });
 
+  test("says of a failure what the command or else the service wrote down, once, and of a stop nothing", () => {
+    const slot = (event: "failed" | "interrupted" | "done", hours: number, more = {}) => ({
+      started: recordAt(hoursAgo(hours), { operation: "schedule", subject: "tenants" }),
+      ended: recordAt(hoursAgo(hours - 0.01), {
+        operation: "schedule",
+        subject: "tenants",
+        event,
+        details: { error: { code: "x", message: "the server is away" } },
+        ...more,
+      }),
+      result: event,
+    });
+    const error = { error: { code: "x", message: "no such tenant" } };
+    const command = {
+      started: recordAt(hoursAgo(3.005), { operation: "export" }),
+      ended: recordAt(hoursAgo(3), { operation: "export", event: "failed", details: error }),
+      result: "failed" as const,
+    };
+    const stopped = slot("interrupted", 1, { exitCode: 130 });
+    const passed = slot("done", 0.5, { details: { skipped: "the other one has it" } });
+    const runs = [passed, stopped, slot("failed", 2), command, slot("failed", 3.01)];
+    const { failures } = statusOf({ ...emptySources, journal: { ...emptySummary, runs } });
+    assert.deepEqual(
+      failures.map(({ operation, message, resolved }) => [operation, message, resolved]),
+      [
+        ["tenants", "the server is away", false],
+        ["export", "no such tenant", false],
+      ],
+    );
+  });
+
   test("has a run that S3 missed as failed there, and no dry run as failed", () => {
     const failed = [{ place: "s3://bucket", error: "the bucket is gone" }];
     const done = recordAt(hoursAgo(2), { details: { failed } });

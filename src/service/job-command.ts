@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { Environment } from "../config/config.ts";
 import { abortError } from "../storage/interruption.ts";
 import type { JobOutcome, JobProgress, JobRun } from "./job.ts";
-import { interruptedExit, outcomeOf } from "./job-outcome.ts";
+import { interruptedExit, notStarted, outcomeOf } from "./job-outcome.ts";
 
 /** How this program is started. */
 export interface JobProgram {
@@ -27,7 +27,7 @@ const sameSignalMs = 1_000;
  * asks the child to stop: a signal would be its second one, and end it at once, where somebody has
  * sent one to the whole group. So a child does not outlive a service that was killed, either.
  *
- * @throws {AppError} when it has failed; AbortError when the run's signal has ended it
+ * @throws {AppError} when it has failed, or could not be started; AbortError when the run's signal has ended it
  */
 export async function runJobCommand(
   program: JobProgram,
@@ -72,8 +72,12 @@ async function endOf(child: ChildProcess): Promise<[number | null, NodeJS.Signal
   const streams = [child.stdout, child.stderr].map(async (stream) => {
     if (stream !== null && stream !== undefined) await once(stream, "close");
   });
-  const [exit] = await Promise.all([once(child, "exit"), ...streams]);
-  return exit as [number | null, NodeJS.Signals | null];
+  try {
+    const [exit] = await Promise.all([once(child, "exit"), ...streams]);
+    return exit as [number | null, NodeJS.Signals | null];
+  } catch (error) {
+    throw notStarted(error);
+  }
 }
 
 function outputOf(child: ChildProcess): () => string {

@@ -101,3 +101,13 @@ function endedBy(signal: NodeJS.Signals): AppError {
     hint: "Where nobody has done it the machine may be short of memory; see the system's log.",
   });
 }
+
+export function notStarted(cause: unknown): AppError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new AppError(
+    "job-not-started",
+    ExitCode.interrupted,
+    `its process could not be started: ${why}`,
+    { hint: "The machine may be short of memory or of processes; see the system's log.", cause },
+  );
+}

@@ -269,7 +269,7 @@ export class Scheduler {
     const others = this.#states.filter((state) => state !== active);
     const watching = [
       ...others.map((other) => this.#reserve(other, signal)),
-      eachSlot(this.#states, clock, signal, async (state, _slot, now) => {
+      eachSlot(this.#states, clock, signal, async (state, now) => {
         if (state === active) return await this.#passOver(state, now);
         await this.#collect(state, now);
         await this.#reserve(state, signal);

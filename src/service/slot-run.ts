@@ -175,7 +175,7 @@ export async function eachSlot(
   states: readonly JobState[],
   clock: Clock,
   signal: AbortSignal,
-  come: (state: JobState, slot: Date, now: Date) => Promise<void>,
+  come: (state: JobState, now: Date) => Promise<void>,
 ): Promise<void> {
   while (!signal.aborted) {
     const times = states.flatMap(({ next }) => (next === undefined ? [] : [+next]));
@@ -184,7 +184,7 @@ export async function eachSlot(
     for (const state of states) {
       const now = clock.now();
       if (signal.aborted || state.next === undefined || state.next > now) continue;
-      await come(state, state.next, now);
+      await come(state, now);
     }
   }
 }

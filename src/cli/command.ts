@@ -17,7 +17,7 @@ export interface Surroundings {
 /** What notices tell of a run; a command that is to be told of fills it in. */
 export interface CommandOutcome {
   /** Undefined while nothing has begun that anybody should hear of. */
-  job?: "backup" | "verify";
+  job?: "backup" | "verify" | "drill";
   id?: string;
   bytes?: number;
   /** What has failed although the command has a result. */

@@ -77,9 +77,10 @@ export const drillCommand = defineCommand<DrillArguments>({
     const { openJournal } = await import("../journal/journal.ts");
     const { databaseOfUrl } = await import("../postgres/maintenance-url.ts");
     const { checkTitles } = await import("../service/drill/check-titles.ts");
-    const { runDrill } = await import("../service/drill/run-drill.ts");
+    const { drillFailureOf, runDrill } = await import("../service/drill/run-drill.ts");
     const { checkText, drillText } = await import("./render/drill.ts");
-    const { config, output, signal, interruption } = context;
+    const { config, output, signal, interruption, outcome } = context;
+    outcome.job = "drill";
     const warn = (text: string) => output.warn(text);
     const keys = await keysOf(args, context);
     interruption.meaning = "the live database was not touched, and the scratch database is dropped";
@@ -113,6 +114,8 @@ export const drillCommand = defineCommand<DrillArguments>({
         secrets: config.secrets,
       });
       output.text(drillText(report, files));
+      outcome.id = report.id;
+      outcome.failure = drillFailureOf(report);
       if (report.problem !== null) {
         output.error(`pgtenant: the drill failed: ${report.problem}`);
         if (report.hint !== null) output.error(`hint: ${report.hint}`);

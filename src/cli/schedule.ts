@@ -97,7 +97,8 @@ async function jobsOf(
   const { commandJob } = await import("../service/command-job.ts");
   const { newestBackup } = await import("../service/newest-backup.ts");
   const { jobEnvironment } = await import("../config/job-environment.ts");
-  const { timezone, tenantSchedule, tenants, verifySchedule } = config.service;
+  const { timezone, tenantSchedule, tenants, verifySchedule, drillSchedule, rtoHours } =
+    config.service;
   const program = {
     // As this process was started, so that a checkout and an installed program do alike.
     argv: [process.execPath, ...process.execArgv, process.argv[1] ?? ""],
@@ -130,6 +131,18 @@ async function jobsOf(
         slots: slotsOf(verifySchedule, timezone, "BACKUP_VERIFY_SCHEDULE"),
         program,
         commands: [["verify", "latest"]],
+      }),
+    );
+  }
+  if (drillSchedule !== undefined) {
+    jobs.push(
+      commandJob({
+        kind: "drill",
+        slots: slotsOf(drillSchedule, timezone, "BACKUP_DRILL_SCHEDULE"),
+        program,
+        commands: [["drill"]],
+        // A restore that misses its target is measured, and not cut off.
+        timeoutMinutes: Math.max(config.backup.timeoutMinutes, 2 * 60 * rtoHours),
       }),
     );
   }

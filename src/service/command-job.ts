@@ -11,6 +11,7 @@ export interface CommandJobOptions {
   readonly program: JobProgram;
   /** Run one after the other: `["export", "acme"]`. */
   readonly commands: readonly (readonly string[])[];
+  readonly timeoutMinutes?: number;
   readonly lastDone?: JobWork["lastDone"];
 }
 
@@ -21,11 +22,12 @@ export interface CommandJobOptions {
  * again.
  */
 export function commandJob(options: CommandJobOptions): JobWork {
-  const { kind, slots, program, commands, lastDone } = options;
+  const { kind, slots, program, commands, timeoutMinutes, lastDone } = options;
   let doneOf: { readonly slot: number; readonly outcomes: Map<string, JobOutcome> } | undefined;
   return {
     kind,
     slots,
+    timeoutMinutes,
     ...(lastDone === undefined ? {} : { lastDone }),
     async run(run) {
       if (doneOf?.slot !== +run.slot) doneOf = { slot: +run.slot, outcomes: new Map() };

@@ -11,7 +11,7 @@ export interface EndedCommand {
   readonly by: NodeJS.Signals | null;
 }
 
-/** What is read of the result of `backup`, `export` and `verify` with `--json`. */
+/** What is read of the result of `backup`, `export`, `verify` and `drill` with `--json`. */
 interface ResultDocument {
   readonly id?: string;
   readonly parts?: readonly { readonly bytes?: number }[];
@@ -24,6 +24,14 @@ interface ResultDocument {
   }[];
   readonly copies?: readonly { readonly place?: string; readonly error?: ToldError }[];
   readonly exported?: readonly unknown[];
+  /** Of a drill. */
+  readonly problem?: string | null;
+  readonly hint?: string | null;
+  readonly checks?: readonly {
+    readonly check?: string;
+    readonly state?: string;
+    readonly error?: ToldError | null;
+  }[];
 }
 
 interface ToldError {
@@ -47,12 +55,18 @@ export function interruptedExit(code: number | null, by: NodeJS.Signals | null):
 export function outcomeOf(ended: EndedCommand): JobOutcome {
   const document = parsed(ended.output);
   const failure = ended.code === ExitCode.done ? undefined : failureOf(document, ended);
-  const whole = document === undefined || document.error !== undefined;
+  const whole = document === undefined || document.error !== undefined || document.problem != null;
   if (failure !== undefined && whole) throw failure;
   const { id, parts, exported } = document ?? {};
   const message = id ?? (exported === undefined ? ended.command.join(" ") : bundles(exported));
   const bytes = document?.bytes ?? parts?.reduce((sum, part) => sum + (part.bytes ?? 0), 0);
   return { message, id, bytes, failure };
+}
+
+/** A drill that had nothing to restore, or nowhere; what another one has found does not mend itself. */
+function mayMend({ problem, checks = [] }: ResultDocument): boolean {
+  const check = checks.find(({ state }) => state === "failed")?.check;
+  return problem == null || check === "found" || check === "server";
 }
 
 function bundles({ length }: readonly unknown[]): string {
@@ -76,15 +90,25 @@ function failureOf(document: ResultDocument | undefined, ended: EndedCommand): A
   const exitCode = code !== null && exitCodes.has(code) ? (code as ExitCode) : ExitCode.internal;
   const { failed = [], copies = [] } = document ?? {};
   const parts = [...failed, ...copies.filter(({ error }) => error !== undefined)];
-  const error = document?.error ?? parts[0]?.error;
-  const told = parts.length === 0 ? document?.error?.message : parts.map(partWords).join("; ");
+  const error = document?.error ?? parts[0]?.error ?? drillError(document);
+  const told = parts.length === 0 ? error?.message : parts.map(partWords).join("; ");
   const last = ended.lastError === "" ? "" : `: ${ended.lastError.slice(0, 300)}`;
   return new AppError(
     error?.code ?? "job-failed",
     exitCode,
     told ?? `it ended with exit code ${code}${last}`,
-    error?.hint == null ? {} : { hint: error.hint },
+    {
+      ...(error?.hint == null ? {} : { hint: error.hint }),
+      data: { lasting: document !== undefined && !mayMend(document) },
+    },
   );
+}
+
+function drillError(document: ResultDocument | undefined): ToldError | undefined {
+  const { problem, hint = null, checks = [] } = document ?? {};
+  if (problem == null) return undefined;
+  const failed = checks.find(({ state }) => state === "failed");
+  return { code: failed?.error?.code ?? "drill-failed", message: problem, hint };
 }
 
 type Part = NonNullable<ResultDocument["failed"]>[number];

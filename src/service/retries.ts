@@ -33,6 +33,7 @@ export function pauseBefore(
   // What takes too long each time is a load on the server, each time.
   const pause = listed ?? (failure.code === timedOutCode ? undefined : pauses.at(-1));
   if (pause === undefined || lasting.has(failure.exitCode)) return undefined;
+  if (failure.data.lasting === true) return undefined;
   const jittered = Math.round(pause * (0.5 + random));
   return nextSlot !== undefined && +now + jittered >= +nextSlot ? undefined : jittered;
 }

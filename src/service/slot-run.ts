@@ -88,8 +88,9 @@ export async function runSlot(
   options: SlotRunOptions,
   stop: AbortSignal,
 ): Promise<JobOutcome> {
-  const { clock, history, log, timeoutMinutes } = options;
+  const { clock, history, log } = options;
   const { work } = state;
+  const { timeoutMinutes = options.timeoutMinutes } = work;
   const about = aboutOf(state, due);
   const entry = await history.begin(work.kind, due.slot, work.slots);
   const limit = timeLimit(timeoutMinutes);

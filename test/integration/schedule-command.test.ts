@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { readJournal } from "../../src/journal/journal.ts";
 import type { ServiceStatus } from "../../src/service/service-status.ts";
+import { pgtenant } from "../harness/command.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
 import {
   dumpWaits,
@@ -203,6 +204,85 @@ suite("the service as a command", () => {
       });
       assert.equal(await service.ended, 2);
       assert.match(service.text(), /BACKUP_TENANTS has a value that cannot be used/);
+    }
+  });
+
+  test("drills at its times; a drill that finds something is a failure, told of once, and shows no secret", async () => {
+    const { database, folder } = await place();
+    const passphrase = 's3cret-passphrase <of the> "drill"';
+    const env = { BACKUP_DIR: folder, BACKUP_ENCRYPTION_KEY: passphrase };
+    const made = await pgtenant(["backup", "--encrypt"], { url: database.url, env });
+    assert.equal(made.code, 0, made.stderr);
+    const notices = await startNoticeServer();
+    const secrets = {
+      token: "T0ken-of-the-page-and-metrics",
+      success: "hidden-path-of-success",
+      failure: "hidden-path-of-failure",
+      wrong: "another-s3cret that does not fit",
+    };
+    const drills = {
+      ...env,
+      BACKUP_SCHEDULE: "0 0 1 1 *",
+      BACKUP_DRILL_SCHEDULE: everySecond,
+      BACKUP_ON_SUCCESS_URL: `${notices.url}/${secrets.success}`,
+      BACKUP_ON_FAILURE_URL: `${notices.url}/${secrets.failure}`,
+      PGTENANT_HTTP_LISTEN: "127.0.0.1:0",
+      PGTENANT_HTTP_TOKEN: secrets.token,
+    };
+    const texts: string[] = [];
+    try {
+      for (const key of [passphrase, secrets.wrong]) {
+        const service = startService({
+          url: database.url,
+          env: { ...drills, BACKUP_ENCRYPTION_KEY: key },
+        });
+        const event = key === passphrase ? "done" : "failed";
+        const { status } = await service.until("service started");
+        const ended = await service.until(event);
+        assert.equal(ended.job, "drill");
+        if (event === "failed") {
+          assert.equal(ended.exitCode, 6);
+          assert.match(String(ended.message), /backup_\d+_\d+\.sql\.gz\.enc/);
+          assert.equal(ended.retryInSeconds, undefined, "another key does not come by itself");
+        }
+        const authorization = `Bearer ${secrets.token}`;
+        for (const path of ["/", "/metrics", "/api/status"]) {
+          const answer = await fetch(new URL(path, String(status)), { headers: { authorization } });
+          assert.equal(answer.status, 200);
+          texts.push(await answer.text());
+        }
+        const { promise } = JSON.parse(texts.at(-1) ?? "") as ServiceStatus;
+        assert.equal(promise.state, event === "done" ? "kept" : "broken", promise.sentence);
+        assert.match(
+          texts.at(-2) ?? "",
+          new RegExp(`^pgtenant_last_drill_passed ${event === "done" ? 1 : 0}$`, "m"),
+        );
+        await service.stop();
+        texts.push(service.text());
+      }
+      const told = notices.bodies;
+      assert.deepEqual(
+        [...new Set(told.map(({ event, job }) => `${event} of ${job}`))],
+        ["success of drill", "failure of drill"],
+      );
+      texts.push(JSON.stringify(told));
+      texts.push(await readFile(join(folder, "journal.jsonl"), "utf8"));
+      for (const name of await readdir(join(folder, "drills"))) {
+        texts.push(await readFile(join(folder, "drills", name), "utf8"));
+      }
+      const password = new URL(database.url).password;
+      for (const secret of [passphrase, password, ...Object.values(secrets)]) {
+        const html = secret
+          .replaceAll("<", "&lt;")
+          .replaceAll(">", "&gt;")
+          .replaceAll('"', "&quot;");
+        for (const form of new Set([secret, html, JSON.stringify(secret).slice(1, -1)])) {
+          for (const text of texts)
+            assert.ok(!text.includes(form), `${form} in ${text.slice(0, 300)}`);
+        }
+      }
+    } finally {
+      notices.close();
     }
   });
 });

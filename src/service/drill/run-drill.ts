@@ -31,9 +31,10 @@ export async function runDrill(options: RunDrillOptions): Promise<RunDrillResult
   const work = async () => {
     const report = await drill(options);
     const result = { report, files: await writeReport(folder, report, secrets) };
-    if (report.passed) return result;
+    const failure = drillFailureOf(report);
+    if (failure === undefined) return result;
     failed = result;
-    throw failureOf(report);
+    throw failure;
   };
   try {
     return await withJournal(journal, "drill", { database }, warn, work, outcomeOf);
@@ -49,8 +50,10 @@ function outcomeOf({ report, files }: RunDrillResult) {
   return { ...(backup === null ? {} : { subject: backup.id }), details };
 }
 
-/** What the journal says of a drill that has found something. */
-function failureOf({ checks, problem, hint, exitCode }: DrillReport): AppError {
+/** What journal and notices say of a drill that has found something; undefined when it has passed. */
+export function drillFailureOf(report: DrillReport): AppError | undefined {
+  const { passed, checks, problem, hint, exitCode } = report;
+  if (passed) return undefined;
   const code = checks.find(({ state }) => state === "failed")?.error?.code ?? "drill-failed";
   return new AppError(code, exitCode, problem ?? "it failed", hint === null ? {} : { hint });
 }

@@ -151,6 +151,13 @@ export function requirePlainSchema(table: string, schema: unknown, depth = 0): v
 let shared: Ajv2020 | undefined;
 
 /**
+ * What was compiled, by the schema's text: the bundles of a set have the same few schemas, and
+ * compiling them takes longer than a small tenant's rows do.
+ */
+const compiled = new Map<string, ValidateFunction>();
+const mostCompiled = 500;
+
+/**
  * One instance for all, since each would compile the meta-schemas anew: 30 ms a table. Schemas
  * are compiled without their `$id`, so that none can stand in another's way.
  */
@@ -169,8 +176,18 @@ function rowAjv(): Ajv2020 {
 
 function compileRowSchema(table: string, schema: JsonSchema): ValidateFunction {
   const { $id: _, ...anonymous } = schema;
+  const text = JSON.stringify(anonymous);
+  const known = compiled.get(text);
+  if (known !== undefined) return known;
+  if (compiled.size >= mostCompiled) {
+    // An instance keeps whatever it has compiled.
+    compiled.clear();
+    shared = undefined;
+  }
   try {
-    return rowAjv().compile(anonymous);
+    const validate = rowAjv().compile(anonymous);
+    compiled.set(text, validate);
+    return validate;
   } catch (cause) {
     throw new AppError(
       "invalid-embedded-schema",

@@ -1,4 +1,4 @@
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import type { TenantIdentity } from "../bundle/format.ts";
 import type { ForeignKey, Table } from "../catalog/catalog.ts";
 import { carriesTenant, ownedBy, relation } from "../catalog/ownership.ts";
@@ -15,24 +15,28 @@ const maxListed = 1000;
  * Sees to it that no row of the tenant refers to a row of another one, along every reference
  * that does not carry the tenant's key itself.
  *
+ * @param present the tables in which the tenant has rows
  * @throws {AppError} exit 4, naming each such row
  */
 export async function refuseForeignReferences(
   session: Session,
   schema: OpenSchema,
   tenant: TenantIdentity,
+  present: ReadonlySet<string>,
 ): Promise<void> {
-  const found: string[] = [];
-  for (const table of schema.tables) {
-    for (const key of referencesOf(schema, table.name)) {
-      if (!isOwned(schema, key.to) || carriesTenant(schema.ownership, schema.root, key)) continue;
-      const keys = await foreignReferences(session, schema, tenant, table, key);
-      found.push(
-        ...keys.map((row) => `${table.name} ${row}: ${key.columns.join(", ")} -> ${key.to}`),
-      );
-    }
-  }
-  if (found.length === 0) return;
+  const checks = schema.tables
+    .filter((table) => present.has(table.name))
+    .flatMap((table) =>
+      referencesOf(schema, table.name)
+        .filter((key) => isOwned(schema, key.to))
+        .filter((key) => !carriesTenant(schema.ownership, schema.root, key))
+        .flatMap((key) => foreignReferences(schema, tenant, table, key) ?? []),
+    );
+  if (checks.length === 0) return;
+  const { rows } = await sql<{ row: string }>`
+    ${sql.join(checks, sql` UNION ALL `)}`.execute(session.db);
+  if (rows.length === 0) return;
+  const found = rows.map(({ row }) => row);
   throw new AppError(
     "cross-tenant-reference",
     ExitCode.refused,
@@ -45,18 +49,18 @@ export async function refuseForeignReferences(
   );
 }
 
-async function foreignReferences(
-  session: Session,
+function foreignReferences(
   schema: OpenSchema,
   tenant: TenantIdentity,
   table: Table,
   key: ForeignKey,
-): Promise<readonly string[]> {
+): RawBuilder<unknown> | undefined {
   const target = schema.catalog.tables.get(key.to);
-  if (target === undefined) return [];
+  if (target === undefined) return undefined;
   const { catalog, root, ownership } = schema;
-  const { rows } = await sql<{ key: string }>`
-    SELECT ${rowKeyText("l", keyOf(table))} AS key
+  const before = sql.lit(`${table.name} `);
+  const behind = sql.lit(`: ${key.columns.join(", ")} -> ${key.to}`);
+  return sql`(SELECT concat(${before}, ${rowKeyText("l", keyOf(table))}, ${behind}) AS row
       FROM ${relation(table)} AS l
       JOIN ${relation(target)} AS p ON ${columnsEqual("p", key.toColumns, "l", key.columns)}
      WHERE ${conjunction([
@@ -64,6 +68,5 @@ async function foreignReferences(
        ownedBy(catalog, root, ownership, table, "l", tenant.id),
        sql`NOT ${ownedBy(catalog, root, ownership, target, "p", tenant.id)}`,
      ])}
-     LIMIT ${maxListed}`.execute(session.db);
-  return rows.map((row) => row.key);
+     LIMIT ${sql.lit(maxListed)})`;
 }

@@ -1,29 +1,23 @@
 import { type RawBuilder, sql } from "kysely";
 import { encode } from "../bundle/encode.ts";
 import type { Encryption } from "../bundle/encryption.ts";
-import type {
-  BundleHeader,
-  BundleTable,
-  LeftOut,
-  TableEnd,
-  TenantIdentity,
-} from "../bundle/format.ts";
-import { bundleColumns, rowSchemaOf } from "../bundle/row-schema.ts";
+import type { BundleHeader, LeftOut, TableEnd, TenantIdentity } from "../bundle/format.ts";
 import { type BundleSection, writeBundle } from "../bundle/writer.ts";
-import { type Column, type ForeignKey, storedColumns, type Table } from "../catalog/catalog.ts";
+import { type Column, storedColumns, type Table } from "../catalog/catalog.ts";
 import { ownedBy, relation } from "../catalog/ownership.ts";
 import { copyJsonLines } from "../postgres/copy.ts";
 import { conjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
-import { isOwned, keyOf, referencesOf } from "../profile/classify.ts";
+import { keyOf } from "../profile/classify.ts";
 import type { ProgressListener } from "../progress.ts";
 import { writeOutput } from "../storage/output.ts";
 import type { S3Server } from "../storage/s3-url.ts";
-import { toolVersion } from "../version.ts";
 import { refuseForeignReferences } from "./boundary.ts";
+import { bundleHeader, describeTables } from "./bundle-header.ts";
 import type { BundleForm } from "./bundle-path.ts";
 import type { Selection } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
+import { presentTables } from "./present-tables.ts";
 import type { Redaction } from "./redaction.ts";
 import {
   choosePart,
@@ -121,18 +115,19 @@ export async function exportTenant(
   part?: PartChooser,
 ): Promise<ExportResult> {
   const started = performance.now();
-  await refuseForeignReferences(session, schema, tenant);
+  const present = await presentTables(session, schema, tenant);
+  await refuseForeignReferences(session, schema, tenant, present);
   const { redaction } = options;
-  const described = describeBundle(session, schema, snapshot, redaction?.tenant ?? tenant);
   const selection = part === undefined ? null : headerSelection(part.selection.given);
-  const header = redactedHeader({ ...described.header, selection }, redaction);
+  const header = bundleHeader(session, schema, { snapshot, tenant, selection, redaction });
   const chosen = part && (await choosePart(session, schema, tenant, part));
   const choice = chosen?.choice;
   if (options.progress.wantsTotal) {
     options.progress.start(await countRows(session, schema, tenant, choice));
   }
   const ends: TableEnd[] = [];
-  const bytes = writeBundle(header, sections(session, schema, tenant, { choice, redaction }), {
+  const read = { present, choice, redaction };
+  const bytes = writeBundle(header, sections(session, schema, tenant, read), {
     layout: options.layout,
     validate: options.validate,
     maxRowBytes: options.maxRowBytes,
@@ -153,7 +148,7 @@ export async function exportTenant(
     leftOut: header.leftOut,
     warnings: [
       ...schema.warnings,
-      ...described.warnings,
+      ...describeTables(schema).warnings,
       ...(chosen?.warnings ?? []),
       ...(redaction?.warnings ?? []),
     ],
@@ -172,94 +167,31 @@ export async function exportTenant(
   };
 }
 
-function describeBundle(
-  session: Session,
-  schema: OpenSchema,
-  snapshot: Snapshot,
-  tenant: TenantIdentity,
-): { header: BundleHeader; warnings: readonly string[] } {
-  const warnings: string[] = [];
-  const tables = schema.tables.map((table): BundleTable => {
-    const row = rowSchemaOf(table, schema.shipped.get(table.name));
-    for (const column of row.differing) {
-      warnings.push(
-        `column "${table.name}.${column}" has another type or nullability than the profile's schema says; the database's is used`,
-      );
-    }
-    const chain = schema.profile.chain[table.name];
-    return {
-      name: table.name,
-      columns: bundleColumns(table),
-      primaryKey: keyOf(table),
-      ownedThrough: (schema.ownership.get(table.name) ?? []).map(describeStep),
-      references: referencesOf(schema, table.name)
-        .filter((key) => key.source === "constraint" && isOwned(schema, key.to))
-        .map((key) => ({ columns: key.columns, table: key.to, to: key.toColumns })),
-      ...(chain === undefined ? {} : { chain }),
-      schema: row.schema,
-    };
-  });
-  const header: BundleHeader = {
-    format: 1,
-    createdAt: snapshot.createdAt,
-    tool: `pgtenant ${toolVersion}`,
-    tenant,
-    source: {
-      server: session.serverVersion,
-      database: session.database,
-      snapshotLsn: snapshot.lsn,
-      migrations: snapshot.migrations,
-    },
-    profile: { name: schema.profile.name, version: schema.profile.version },
-    selection: null,
-    tables,
-    leftOut: leftOut(schema),
-  };
-  return { header, warnings };
-}
-
-function redactedHeader(header: BundleHeader, redaction: Redaction | undefined): BundleHeader {
-  if (redaction === undefined) return header;
-  const { personal, columns } = redaction;
-  return { ...header, redacted: { secrets: true, personal, columns } };
-}
-
-function leftOut(schema: OpenSchema): readonly LeftOut[] {
-  const generated = schema.tables.flatMap((table) =>
-    table.columns
-      .filter((column) => column.generatedAs !== undefined)
-      .map((column) => ({
-        column: `${table.name}.${column.name}`,
-        reason: "generated: the target database computes it",
-      })),
-  );
-  const unclassified = schema.unclassified.map((table) => ({
-    table,
-    reason: "unclassified: neither a foreign key nor the profile says whose it is",
-  }));
-  return [...unclassified, ...generated];
-}
-
-function describeStep(step: ForeignKey): string {
-  return `${step.columns.join(", ")} -> ${step.to} (${step.toColumns.join(", ")})`;
+interface SectionOptions {
+  readonly present: ReadonlySet<string>;
+  readonly choice?: RowChoice | undefined;
+  readonly redaction?: Redaction | undefined;
 }
 
 async function* sections(
   session: Session,
   schema: OpenSchema,
   tenant: TenantIdentity,
-  {
-    choice,
-    redaction,
-  }: Pick<RowOptions, "choice"> & { readonly redaction?: Redaction | undefined },
+  { present, choice, redaction }: SectionOptions,
 ): AsyncGenerator<BundleSection> {
   for (const table of schema.tables) {
+    if (!present.has(table.name)) {
+      yield { table: table.name, rows: noRows(), expectedRows: () => 0 };
+      continue;
+    }
     const replaced = redaction?.of(table.name);
     const rows = rowsAsJson(schema, table, tenant.id, { choice, replaced });
     const copy = copyJsonLines(session, rows);
     yield { table: table.name, rows: copy.stream, expectedRows: copy.rowCount };
   }
 }
+
+async function* noRows(): AsyncGenerator<Uint8Array> {}
 
 /** What is exported of a table's rows, if it is not all as it is. */
 export interface RowOptions {

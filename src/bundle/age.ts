@@ -17,16 +17,33 @@ export async function* ageEncrypted(
   source: AsyncIterable<Uint8Array>,
   encryption: AgeEncryption,
 ): AsyncGenerator<Uint8Array> {
-  const { header, fileKey } = await newHeader(encryption);
+  const { header, fileKey } = await headerOf(encryption);
   const nonce = randomBytes(payloadNonceBytes);
   yield Buffer.concat([header, nonce]);
   yield* sealed(source, payloadKey(fileKey, nonce));
 }
 
+interface AgeHeader {
+  readonly header: Uint8Array;
+  readonly fileKey: Uint8Array;
+}
+
+const stretched = new WeakMap<AgeEncryption, Promise<AgeHeader>>();
+
+/**
+ * Stretching a passphrase takes 256 MiB and half a second, so all files that are written under the
+ * same choice share a header and the key in it; each is sealed under its own key, made of that one
+ * and the file's nonce. For recipients a header costs nothing, and each file has its own.
+ */
+function headerOf(encryption: AgeEncryption): Promise<AgeHeader> {
+  if (!("passphrase" in encryption)) return newHeader(encryption);
+  const known = stretched.get(encryption) ?? newHeader(encryption);
+  stretched.set(encryption, known);
+  return known;
+}
+
 /** The package hands out the key of a file only to recipients, so one of them keeps it. */
-async function newHeader(
-  encryption: AgeEncryption,
-): Promise<{ readonly header: Uint8Array; readonly fileKey: Uint8Array }> {
+async function newHeader(encryption: AgeEncryption): Promise<AgeHeader> {
   const { Encrypter, Stanza } = await import("age-encryption");
   const encrypter = new Encrypter();
   if ("passphrase" in encryption) {
@@ -57,7 +74,7 @@ export async function ageDecrypted(
   hint: string,
 ): Promise<Decrypted> {
   const header = await readHeader(source, name, hint);
-  const { fileKey, opener } = await fileKeyOf(header, keys, name, hint);
+  const { fileKey, opener } = await openHeader(header, keys, name, hint);
   const before = header.length + payloadNonceBytes;
   const nonce = (await source.peek(payloadNonceBytes)).subarray(0, payloadNonceBytes);
   if (nonce.length < payloadNonceBytes) throw cutShort(name, header.length + nonce.length, hint);
@@ -83,12 +100,36 @@ async function readHeader(source: ByteSource, name: string, hint: string): Promi
   }
 }
 
+interface OpenedHeader {
+  readonly fileKey: Uint8Array;
+  readonly opener: Opener;
+}
+
+const lastOpened = new WeakMap<
+  DecryptionKeys,
+  { readonly header: Buffer; readonly opened: OpenedHeader }
+>();
+
+/** The bundles of a set may have one header; its passphrase is then stretched once. */
+async function openHeader(
+  header: Buffer,
+  keys: DecryptionKeys,
+  name: string,
+  hint: string,
+): Promise<OpenedHeader> {
+  const last = lastOpened.get(keys);
+  if (last?.header.equals(header) === true) return last.opened;
+  const opened = await fileKeyOf(header, keys, name, hint);
+  lastOpened.set(keys, { header, opened });
+  return opened;
+}
+
 async function fileKeyOf(
   header: Buffer,
   keys: DecryptionKeys,
   name: string,
   hint: string,
-): Promise<{ readonly fileKey: Uint8Array; readonly opener: Opener }> {
+): Promise<OpenedHeader> {
   const { Decrypter } = await import("age-encryption");
   const openers: readonly Opener[] = [
     ...keys.identities.map((identity) => ({ method: "identity" as const, identity })),

@@ -13,7 +13,8 @@ export type DocumentKind =
   | "bundle-trailer"
   | "profile"
   | "backup-manifest"
-  | "drill-report";
+  | "drill-report"
+  | "tenant-set";
 
 export interface DocumentCheck {
   readonly valid: boolean;

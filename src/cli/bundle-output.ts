@@ -70,7 +70,7 @@ export async function bundleOutputOf(
   interruption.meaning = toStdout
     ? "what was written to the standard output is incomplete"
     : `the ${toS3 ? "unfinished upload" : "partial file"} was removed${
-        several ? "; bundles that were complete are kept" : ""
+        several ? "; bundles that were complete are kept, and --resume goes on with them" : ""
       }`;
   const named =
     destination.kind === "file"

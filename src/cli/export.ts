@@ -1,6 +1,7 @@
 import type { ArgumentsCamelCase } from "yargs";
 import { ExitCode } from "../errors.ts";
-import type { ExportListener, ExportRequest } from "../tenant/export-tenants.ts";
+import type { ExportRequest } from "../tenant/export-tenants.ts";
+import type { ExportListener } from "../tenant/set/export-set.ts";
 import { type BundleOutputArguments, bundleOutputOf, withBundleOutput } from "./bundle-output.ts";
 import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
 import { repeatableRecipients } from "./key-options.ts";
@@ -17,11 +18,18 @@ import {
 interface ExportArguments extends GlobalArguments, BundleOutputArguments, SelectionArguments {
   tenant?: string | undefined;
   all: boolean;
+  jobs?: string | undefined;
+  resume: boolean;
+  shard?: string | undefined;
   redact: boolean;
   anonymise: boolean;
   "no-validate": boolean;
   "max-row-size": string;
 }
+
+const usualJobs = 2;
+const mostJobs = 16;
+const mostShards = 100_000;
 
 export const exportCommand = defineCommand<ExportArguments>({
   usage: "export [tenant]",
@@ -35,6 +43,22 @@ export const exportCommand = defineCommand<ExportArguments>({
             type: "boolean",
             default: false,
             describe: "every tenant, one bundle each, all from one snapshot",
+          })
+          .option("jobs", {
+            type: "string",
+            requiresArg: true,
+            describe: `with --all: how many tenants at a time, 1 to ${mostJobs}`,
+            defaultDescription: String(usualJobs),
+          })
+          .option("resume", {
+            type: "boolean",
+            default: false,
+            describe: "with --all: go on with a set of the last 24 hours that was not finished",
+          })
+          .option("shard", {
+            type: "string",
+            requiresArg: true,
+            describe: "with --all: only the I-th of N shares of the tenants, as I/N, from 0",
           }),
       ),
     )
@@ -62,12 +86,15 @@ export const exportCommand = defineCommand<ExportArguments>({
     ["pgtenant export acme -o - | ssh host 'cat > acme.jsonl'", "into a pipe"],
     ["pgtenant export acme --select site=berlin", "a site with all that belongs to it"],
     ["pgtenant export --all -o bundles/", "every tenant, into a folder"],
+    ["pgtenant export --all --resume --jobs 4", "goes on where an earlier run was ended"],
+    ["pgtenant export --all --shard 0/3", "the first of three runs that share the tenants out"],
     ["pgtenant export acme -o s3://backups/acme/", "a dated object in this bucket"],
     ["pgtenant export acme --anonymise -o acme.jsonl.zst", "for a developer's own database"],
   ],
   exitCodes: [
     ExitCode.invalidInput,
     ExitCode.refused,
+    ExitCode.locked,
     ExitCode.key,
     ExitCode.database,
     ExitCode.storage,
@@ -80,6 +107,10 @@ type Arguments = ArgumentsCamelCase<ExportArguments>;
 
 async function exportOne(args: Arguments, context: Context): Promise<ExitCode> {
   const { tenant } = args;
+  for (const name of ["jobs", "resume", "shard"] as const) {
+    if (args[name] === undefined || args[name] === false) continue;
+    throw usage(`--${name} is given without --all`, "It says how all tenants are exported.");
+  }
   if (tenant === undefined || tenant === "") {
     throw usage(
       "no tenant is named",
@@ -114,12 +145,13 @@ async function exportAll(args: Arguments, context: Context): Promise<ExitCode> {
       "Name a folder with -o.",
     );
   }
-  const { exportAllTenants } = await import("../tenant/export-tenants.ts");
-  const { exportAllText, exportLine } = await import("./render/export.ts");
+  const [jobs, shard] = [jobsOf(args.jobs), shardOf(args.shard)];
+  const { exportAllTenants } = await import("../tenant/set/export-set.ts");
+  const { exportAllText, exportLine, nextAfterExportAll } = await import("./render/export.ts");
   const { output } = context;
   const warned = new Set<string>();
-  const request = await requestOf(args, context, "--all");
-  const tell: ExportListener = (outcome) => {
+  const request = { ...(await requestOf(args, context, "--all")), jobs, shard };
+  const outcome: ExportListener["outcome"] = (outcome) => {
     if ("error" in outcome) {
       const { tenant, error } = outcome;
       output.error(
@@ -135,12 +167,22 @@ async function exportAll(args: Arguments, context: Context): Promise<ExitCode> {
     }
     output.text(exportLine(outcome));
   };
-  const work = () => exportAllTenants(request, tell);
-  const result = await recorded(context, "export", "every tenant", work, (done) => ({
+  const note = (text: string) => output.note(text);
+  const warn = (text: string) => output.warn(text);
+  const work = () => exportAllTenants({ ...request, resume: args.resume }, { outcome, note, warn });
+  const subject =
+    shard === null ? "every tenant" : `shard ${shard.index}/${shard.of} of the tenants`;
+  const result = await recorded(context, "export", subject, work, (done) => ({
     exitCode: done.failed[0]?.error.exitCode,
-    details: { exported: done.exported.length, failed: done.failed.length },
+    details: {
+      exported: done.exported.length,
+      failed: done.failed.length,
+      set: done.set.manifest,
+      complete: done.set.complete,
+    },
   }));
   output.text(exportAllText(result));
+  output.hint(nextAfterExportAll(result));
   const [first] = result.failed;
   const exitCode = first?.error.exitCode ?? ExitCode.done;
   if (first !== undefined) {
@@ -169,7 +211,31 @@ async function requestOf(args: Arguments, context: Context, what: string): Promi
     overwrite: args.overwrite,
     validate: !args.noValidate,
     maxRowBytes: parseRowSize(args.maxRowSize),
-    progress: await context.progress("exporting"),
+    progress: await context.progress("exporting", args.all ? "tenants" : "rows"),
     signal,
   };
+}
+
+/** @throws {AppError} exit 2 when it is no number of jobs */
+function jobsOf(text: string | undefined): number {
+  if (text === undefined) return usualJobs;
+  const jobs = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (jobs < 1 || jobs > mostJobs) {
+    throw usage(`--jobs "${text}" is not a number from 1 to ${mostJobs}`, "Write it as --jobs 4.");
+  }
+  return jobs;
+}
+
+/** @throws {AppError} exit 2 when it is no shard */
+function shardOf(text: string | undefined) {
+  if (text === undefined) return null;
+  const [, index = "", of = ""] = /^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? [];
+  const shard = { index: Number(index), of: Number(of) };
+  if (index === "" || shard.of > mostShards || shard.index >= shard.of) {
+    throw usage(
+      `--shard "${text}" is no shard of the tenants`,
+      "Write it as I/N with I from 0 to N - 1: --shard 0/3, --shard 1/3 and --shard 2/3.",
+    );
+  }
+  return shard;
 }

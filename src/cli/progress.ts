@@ -6,7 +6,7 @@ import { count, duration, rate, size } from "./render/units.ts";
 const lineEveryMs = 10_000;
 
 /** What progress is counted in. */
-export type ProgressUnit = "rows" | "bytes";
+export type ProgressUnit = "rows" | "bytes" | "tenants";
 
 /**
  * Messages to the service, where it has started us; a bar on a terminal; elsewhere a line now and
@@ -23,11 +23,13 @@ export async function openProgress(
 }
 
 function amount(value: number, unit: ProgressUnit): string {
-  return unit === "rows" ? `${count(value)} rows` : size(value);
+  return unit === "bytes" ? size(value) : `${count(value)} ${unit}`;
 }
 
 function speed(value: number, seconds: number, unit: ProgressUnit): string {
-  return unit === "rows" ? rate(value, seconds) : `${size(value / Math.max(seconds, 0.001))}/s`;
+  const each = value / Math.max(seconds, 0.001);
+  if (unit === "tenants") return `${each.toFixed(1)} tenants/s`;
+  return unit === "rows" ? rate(value, seconds) : `${size(each)}/s`;
 }
 
 const messageEveryMs = 500;
@@ -122,8 +124,8 @@ function openLines(output: Output, doing: string, unit: ProgressUnit): ProgressL
   let timer: NodeJS.Timeout | undefined;
   const tell = () => {
     const seconds = (performance.now() - started) / 1000;
-    const of = total > 0 ? ` of ${unit === "rows" ? count(total) : size(total)}` : "";
-    const done = unit === "rows" ? `${count(rows)}${of} rows` : `${size(rows)}${of}`;
+    const of = total > 0 ? ` of ${unit === "bytes" ? size(total) : count(total)}` : "";
+    const done = unit === "bytes" ? `${size(rows)}${of}` : `${count(rows)}${of} ${unit}`;
     output.note(
       `${doing}: ${done}, ${speed(rows, seconds, unit)}, ${duration(seconds)}, now ${step}`,
     );

@@ -1,12 +1,15 @@
 import { AppError, ExitCode } from "../errors.ts";
 import { type WrittenFile, writeToStdout, writeWholeFile } from "./local-file.ts";
-import { isS3Url, openS3Url, type S3Server } from "./s3-url.ts";
+import { isS3Url, openS3Url, parseS3Url, type S3Server } from "./s3-url.ts";
+import type { Store } from "./store.ts";
 
 export interface OutputOptions {
   readonly overwrite: boolean;
   readonly signal: AbortSignal;
   /** Where S3 is; by default Amazon's. */
   readonly server?: S3Server | undefined;
+  /** The bucket of the URL, where it is open already; it stays open. */
+  readonly bucket?: Store | undefined;
 }
 
 /**
@@ -25,7 +28,10 @@ export async function writeOutput(
   if (!isS3Url(path)) {
     return await writeWholeFile(path, source, { stages: [], signal, overwrite });
   }
-  const { store, key } = await openS3Url(path, options.server ?? {});
+  const { store, key } =
+    options.bucket === undefined
+      ? await openS3Url(path, options.server ?? {})
+      : { store: options.bucket, key: parseS3Url(path).key };
   try {
     const { bytes } = await store.write(key, source, { signal, overwrite });
     return { path, bytes };
@@ -36,6 +42,6 @@ export async function writeOutput(
       cause: error,
     });
   } finally {
-    await store.close();
+    if (store !== options.bucket) await store.close();
   }
 }

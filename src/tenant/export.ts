@@ -1,3 +1,4 @@
+import { createHash, type Hash } from "node:crypto";
 import { type RawBuilder, sql } from "kysely";
 import { encode } from "../bundle/encode.ts";
 import type { Encryption } from "../bundle/encryption.ts";
@@ -12,6 +13,7 @@ import { keyOf } from "../profile/classify.ts";
 import type { ProgressListener } from "../progress.ts";
 import { writeOutput } from "../storage/output.ts";
 import type { S3Server } from "../storage/s3-url.ts";
+import type { Store } from "../storage/store.ts";
 import { refuseForeignReferences } from "./boundary.ts";
 import { bundleHeader, describeTables } from "./bundle-header.ts";
 import type { BundleForm } from "./bundle-path.ts";
@@ -32,6 +34,10 @@ export interface ExportOptions extends BundleForm {
   readonly output: string;
   /** Where S3 is; by default Amazon's. */
   readonly server?: S3Server | undefined;
+  /** The bucket that `output` lies in, where it is open already. */
+  readonly bucket?: Store | undefined;
+  /** Hashes what is stored. */
+  readonly hashStored?: boolean | undefined;
   readonly overwrite: boolean;
   readonly validate: boolean;
   readonly maxRowBytes: number;
@@ -46,6 +52,8 @@ export interface ExportResult {
   readonly output: string;
   /** As stored, after compression and encryption. */
   readonly bytes: number;
+  /** Of the stored bytes, if they were to be hashed. */
+  readonly sha256?: string;
   readonly encryption: Encryption["method"];
   readonly rows: number;
   readonly tables: readonly TableEnd[];
@@ -134,13 +142,15 @@ export async function exportTenant(
     onRows: (table, rows) => options.progress.advance(table, rows),
     onEnd: (end) => ends.push(end),
   });
-  const stored = encode(bytes, options);
+  const hash = options.hashStored === true ? createHash("sha256") : undefined;
+  const stored = hashed(encode(bytes, options), hash);
   const written = await writeOutput(options.output, stored, options);
   options.progress.stop();
   return {
     tenant,
     output: options.output,
     bytes: written.bytes,
+    ...(hash === undefined ? {} : { sha256: hash.digest("hex") }),
     encryption: options.encryption.method,
     rows: ends.reduce((sum, end) => sum + end.rows, 0),
     tables: ends,
@@ -188,6 +198,16 @@ async function* sections(
     const rows = rowsAsJson(schema, table, tenant.id, { choice, replaced });
     const copy = copyJsonLines(session, rows);
     yield { table: table.name, rows: copy.stream, expectedRows: copy.rowCount };
+  }
+}
+
+async function* hashed(
+  source: AsyncIterable<Uint8Array>,
+  hash: Hash | undefined,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    hash?.update(chunk);
+    yield chunk;
   }
 }
 

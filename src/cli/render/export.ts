@@ -1,9 +1,9 @@
 import type { ExportResult } from "../../tenant/export.ts";
-import type { ExportAllResult } from "../../tenant/export-tenants.ts";
+import type { ExportSetResult } from "../../tenant/set/export-set.ts";
 import { leftOutLines } from "./left-out.ts";
 import { selectionText } from "./selection.ts";
 import { shellWord } from "./shell.ts";
-import { counted, duration, rate, size } from "./units.ts";
+import { count, counted, duration, rate, size } from "./units.ts";
 
 export function exportText(result: ExportResult): string {
   const target = result.output === "-" ? "the standard output" : result.output;
@@ -47,10 +47,20 @@ export function exportLine(result: ExportResult): string {
   return `  ${result.tenant.slug ?? result.tenant.id}: ${counted(result.rows, "row")}, ${size(result.bytes)}, ${duration(result.seconds)}  ${result.output}`;
 }
 
-export function exportAllText(result: ExportAllResult): string {
-  const rows = result.exported.reduce((sum, one) => sum + one.rows, 0);
-  const bytes = result.exported.reduce((sum, one) => sum + one.bytes, 0);
-  const done = `exported ${counted(result.exported.length, "tenant")}: ${counted(rows, "row")}, ${size(bytes)}, all from one snapshot (${result.snapshotLsn})`;
-  const [first] = result.exported;
-  return first === undefined ? done : [done, ...leftOutLines(first.leftOut, "  ")].join("\n");
+export function exportAllText(result: ExportSetResult): string {
+  const { exported, set, snapshotLsn } = result;
+  const rows = exported.reduce((sum, one) => sum + one.rows, 0);
+  const bytes = exported.reduce((sum, one) => sum + one.bytes, 0);
+  const before = set.tenants - exported.length;
+  return [
+    `exported ${counted(exported.length, "tenant")}: ${counted(rows, "row")}, ${size(bytes)}, all from one snapshot (${snapshotLsn})`,
+    `  ${set.complete ? "set" : "incomplete set"}: ${set.manifest} (${counted(set.tenants, "bundle")}${before > 0 ? `, ${count(before)} of them from earlier runs; ${set.snapshots} snapshots` : ""})`,
+    ...leftOutLines(result.leftOut, "  "),
+  ].join("\n");
+}
+
+export function nextAfterExportAll({ set }: ExportSetResult): string {
+  return set.complete
+    ? `\nto check them:       pgtenant verify ${shellWord(set.manifest)}`
+    : "\nto try again what is missing: the same command with --resume";
 }

@@ -6,7 +6,7 @@ import { count, duration, rate, size } from "./render/units.ts";
 const lineEveryMs = 10_000;
 
 /** What progress is counted in. */
-export type ProgressUnit = "rows" | "bytes" | "tenants";
+export type ProgressUnit = "rows" | "bytes" | "tenants" | "bundles";
 
 /**
  * Messages to the service, where it has started us; a bar on a terminal; elsewhere a line now and
@@ -28,8 +28,8 @@ function amount(value: number, unit: ProgressUnit): string {
 
 function speed(value: number, seconds: number, unit: ProgressUnit): string {
   const each = value / Math.max(seconds, 0.001);
-  if (unit === "tenants") return `${each.toFixed(1)} tenants/s`;
-  return unit === "rows" ? rate(value, seconds) : `${size(each)}/s`;
+  if (unit === "rows") return rate(value, seconds);
+  return unit === "bytes" ? `${size(each)}/s` : `${each.toFixed(1)} ${unit}/s`;
 }
 
 const messageEveryMs = 500;

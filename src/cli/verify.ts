@@ -17,13 +17,14 @@ type Arguments = ArgumentsCamelCase<VerifyArguments>;
 
 export const verifyCommand = defineCommand<VerifyArguments>({
   usage: "verify <file>",
-  summary: "check every byte of a backup, or every byte, row and reference of a bundle",
+  summary: "check every byte of a backup, or every byte, row and reference of a bundle or a set",
   options: (yargs) =>
     withKeyOptions(withPlaceOptions(yargs))
       .positional("file", {
         type: "string",
         demandOption: true,
-        describe: "a backup's or a bundle's file, an s3:// URL, a backup's id, latest, or -",
+        describe:
+          "a backup's or a bundle's file, a set's manifest, an s3:// URL, a backup's id, latest, or -",
       })
       .option("verbose", {
         alias: "v",
@@ -34,13 +35,14 @@ export const verifyCommand = defineCommand<VerifyArguments>({
       .option("stored-only", {
         type: "boolean",
         default: false,
-        describe: "only compare a backup's stored bytes with its manifest; needs no key",
+        describe: "only compare a backup's or a set's stored bytes with its manifest; needs no key",
       })
       .option("max-row-size", maxRowSizeOption),
   examples: [
     ["pgtenant verify latest", "the newest backup, in each place that has it"],
     ["pgtenant verify -v /backups/backup_20240101_120000.sql.gz", "this file, with what is in it"],
     ["pgtenant verify acme.jsonl.zst", "is this copy whole and consistent?"],
+    ["pgtenant verify bundles/set_20240101_020000.manifest.json", "every bundle of export --all"],
     ["pgtenant export acme -o - | pgtenant verify -", "check what an export writes"],
   ],
   exitCodes: [ExitCode.invalidInput, ExitCode.key, ExitCode.storage],
@@ -48,6 +50,7 @@ export const verifyCommand = defineCommand<VerifyArguments>({
   leavesMetrics: true,
   async run(args, context) {
     keepHeapSmall();
+    if (namesSet(args.file)) return await verifyByManifest(args, context);
     if (namesBackup(args.file)) return await verifyNamedBackup(args, context);
     try {
       return await verifyNamedBundle(args, context);
@@ -63,6 +66,16 @@ export const verifyCommand = defineCommand<VerifyArguments>({
 /** `latest`, an id, or a file that begins like one, wherever it lies. */
 function namesBackup(file: string): boolean {
   return file === "latest" || /(^|\/)backup_\d{8}_\d{6}(\.[^/]*)?$/.test(file);
+}
+
+/** The manifest of an `export --all`, wherever it lies. */
+function namesSet(file: string): boolean {
+  return /(^|\/)set_\d{8}_\d{6}(_shard\d+of\d+)?\.manifest\.json$/.test(file);
+}
+
+async function verifyByManifest(args: Arguments, context: Context): Promise<ExitCode> {
+  const { verifyNamedSet } = await import("./verify-set.ts");
+  return await verifyNamedSet(args, context);
 }
 
 async function verifyNamedBackup(args: Arguments, context: Context): Promise<ExitCode> {

@@ -120,7 +120,10 @@ async function jobsOf(
         kind: "tenants",
         slots: slotsOf(tenantSchedule, timezone, "BACKUP_TENANT_SCHEDULE"),
         program,
-        commands: tenants === undefined ? [["export", "--all"]] : tenants.map((t) => ["export", t]),
+        commands:
+          tenants === undefined
+            ? [["export", "--all", "--resume"]]
+            : tenants.map((t) => ["export", t]),
       }),
     );
   }

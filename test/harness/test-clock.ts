@@ -5,8 +5,10 @@ interface Sleeper {
   readonly wake: () => void;
 }
 
-/** What follows from a wake-up, files included, is done after this time. */
-const settleMs = 8;
+/** So many turns of the event loop without a file at work are taken for the end of what a wake-up led to. */
+const quietTurns = 6;
+/** The journal's lock is waited for by a real timer, of at most 25 ms. */
+const lockMs = 40;
 
 /** A clock that a test turns: whoever sleeps wakes when it gets there, in order. */
 export class TestClock implements Clock {
@@ -42,23 +44,38 @@ export class TestClock implements Clock {
     const end = this.#now + ms;
     for (;;) {
       await settled();
-      const next = Math.min(...this.#sleepers.map(({ until }) => until));
+      if (this.#next() > end) await settledWithLocks();
+      const next = this.#next();
       if (next > end) break;
       this.#now = Math.min(end, Math.max(this.#now + stepMs, next));
       for (const sleeper of this.#sleepers) if (sleeper.until <= this.#now) sleeper.wake();
     }
     this.#now = end;
-    await settled();
+    await settledWithLocks();
+  }
+
+  #next(): number {
+    return Math.min(...this.#sleepers.map(({ until }) => until));
   }
 
   /** Somebody sets the clock, or the machine has slept: then all timers are late. */
   async set(to: string): Promise<void> {
     this.#now = Date.parse(to);
     for (const sleeper of this.#sleepers) sleeper.wake();
-    await settled();
+    await settledWithLocks();
   }
 }
 
 async function settled(): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, settleMs));
+  for (let quiet = 0; quiet < quietTurns; quiet += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+    const atWork = process.getActiveResourcesInfo().some((name) => /^(FS|File|Close)/.test(name));
+    if (atWork) quiet = -1;
+  }
+}
+
+async function settledWithLocks(): Promise<void> {
+  await settled();
+  await new Promise((resolve) => setTimeout(resolve, lockMs));
+  await settled();
 }

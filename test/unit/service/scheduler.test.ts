@@ -155,9 +155,8 @@ suite("the scheduler's clock", () => {
       timeoutMinutes: 100_000,
     });
     await clock.pass(40_000, 10_000);
-    await clock.pass(100);
-    await clock.pass(100);
-    await clock.pass(100);
+    const patience = performance.now() + 10_000;
+    while (ends.length === 0 && performance.now() < patience) await clock.pass(1);
     await stop();
     assert.deepEqual(events("failed"), []);
     assert.equal(ends.length, 1);

@@ -31,17 +31,20 @@ async function run(): Promise<void> {
   const stop = new AbortController();
   const interruption = { meaning: "nothing was written" };
   let deadline: NodeJS.Timeout | undefined;
+  let signalled = false;
   const interrupt = () => {
     stop.abort();
     deadline = setTimeout(() => process.exit(ExitCode.interrupted), patienceMs);
   };
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
-      if (stop.signal.aborted) process.exit(ExitCode.interrupted);
-      interrupt();
+      if (signalled) process.exit(ExitCode.interrupted);
+      signalled = true;
+      if (!stop.signal.aborted) interrupt();
     });
   }
-  // The service that has started us wants us to end, or is gone. That is no second signal.
+  // The service that has started us wants us to end, or is gone. That is no signal: where one was
+  // sent to us both, ours may come after it.
   const released = () => {
     if (!stop.signal.aborted) interrupt();
   };
@@ -60,6 +63,7 @@ async function run(): Promise<void> {
     void failed(error).finally(() => process.exit());
   });
   try {
+    requireWorkingFolder(AppError, ExitCode.usage);
     const { runCommandLine } = await import("./cli/root.ts");
     process.exitCode = await runCommandLine(argv, { output, signal: stop.signal, interruption });
   } catch (error) {
@@ -71,4 +75,19 @@ async function run(): Promise<void> {
   clearTimeout(deadline);
   // What was cut short may have left a socket or a reader open that would keep us waiting.
   if (stop.signal.aborted) process.exit();
+}
+
+/** Node itself cannot say where it is, and ends with a stack, where the folder was removed meanwhile. */
+function requireWorkingFolder(
+  AppError: typeof import("./errors.ts").AppError,
+  exitCode: import("./errors.ts").ExitCode,
+): void {
+  try {
+    process.cwd();
+  } catch (cause) {
+    throw new AppError("no-working-folder", exitCode, "the working folder is not there any more", {
+      hint: "Change to one that is there, such as cd /, then run the command again.",
+      cause,
+    });
+  }
 }

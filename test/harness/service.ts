@@ -176,6 +176,7 @@ export async function startNoticeServer(): Promise<NoticeServer> {
       response.end();
     });
   }).listen(0, "127.0.0.1");
+  server.unref(); // a test that has failed does not close it
   await once(server, "listening");
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;

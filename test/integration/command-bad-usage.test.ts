@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { suite, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { Output } from "../../src/cli/output.ts";
 import { runCommandLine } from "../../src/cli/root.ts";
 import { AppError } from "../../src/errors.ts";
@@ -145,6 +151,17 @@ suite("an environment that cannot be understood", () => {
         hint: /^hint: Rename it to BACKUP_ENCRYPT, or unset BACKUP_ENCRPYT\.$/,
       });
     }
+  });
+
+  test("so does a working folder that was removed meanwhile", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
+    const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+    const script = `cd "${folder}" && rmdir "${folder}" && exec "${process.execPath}" "${main}" tenants`;
+    await assert.rejects(promisify(execFile)("sh", ["-c", script]), {
+      code: 2,
+      stderr:
+        /^pgtenant: the working folder is not there any more\nhint: Change to one that is there/,
+    });
   });
 
   test("the file of a secret that cannot be read is named", async () => {

@@ -94,7 +94,9 @@ suite("what the commands print and write", () => {
       ["acme", "globex", "initech"],
     );
     assert.deepEqual([found.failed, found.exitCode], [[], 0]);
-    assert.equal((await readdir(all)).length, 3);
+    const names = (await readdir(all)).filter((name) => !name.startsWith("tenant_"));
+    assert.equal((await readdir(all)).length, 4);
+    assert.match(names.join(), /^set_\d{8}_\d{6}\.manifest\.json$/);
     const snapshots = new Set<unknown>();
     for (const { output } of exported) {
       const { source, createdAt } = (await json("inspect", output)) as { source: Json } & Json;

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { readJournal } from "../../src/journal/journal.ts";
 import type { ServiceStatus } from "../../src/service/service-status.ts";
 import { pgtenant } from "../harness/command.ts";
@@ -110,6 +113,25 @@ suite("the service as a command", () => {
     assert.match(lines, /export globex --accept-unclassified/);
     assert.ok(!lines.includes(password));
     assert.ok(!service.text().includes(password));
+  });
+
+  test("a job that is let go first, and gets the group's signal then, still clears up", async () => {
+    const { database, folder } = await place();
+    const release = await holdUp(database);
+    const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+    const { PATH = "" } = process.env;
+    const job = spawn(process.execPath, [main, "backup", "--json", "--quiet"], {
+      env: { PATH, DATABASE_URL: database.url, BACKUP_DIR: folder },
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+    });
+    const ended = once(job, "exit");
+    await dumpWaits(database);
+    assert.ok((await leftIn(folder)).length > 0);
+    job.disconnect();
+    job.kill("SIGINT");
+    assert.deepEqual(await ended, [130, null]);
+    assert.deepEqual(await leftIn(folder), []);
+    await release();
   });
 
   test("a signal to the whole group in the middle of a dump leaves nothing, is no failure, and is caught up with", async () => {

@@ -166,7 +166,7 @@ class SetExport {
     await writeManifest(store, set);
     if (set.complete) await removeProgress(store, id);
     return {
-      exported: this.#exported,
+      exported: this.#exported.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1)),
       failed: this.#failed,
       snapshotLsn: this.#source.snapshot.lsn,
       leftOut: this.#leftOut,
@@ -279,6 +279,10 @@ class SetExport {
     const set = this.#begun.progress.manifest(current, new Date().toISOString());
     await writeManifest(this.#place.store, set).catch(() => undefined);
   }
+}
+
+function nameOf({ tenant: { slug, id } }: ExportedTenant): string {
+  return slug ?? id;
 }
 
 /** What the next tenant would meet, too. */

@@ -120,7 +120,8 @@ export async function holdUp(database: TestDatabase): Promise<() => Promise<void
 
 /** Waits until a dump of the database waits for the table that is held up. */
 export async function dumpWaits(database: TestDatabase): Promise<void> {
-  const deadline = performance.now() + patienceMs;
+  // It may have to wait for the next minute first.
+  const deadline = performance.now() + 60_000 + patienceMs;
   for (;;) {
     const rows = await database.query(
       "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'",

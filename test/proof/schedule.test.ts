@@ -166,7 +166,7 @@ suite("the service by the real clock", () => {
     const release = await holdUp(database);
     const replicas = folders.map((own) => everyMinuteIn(own, database));
     await dumpWaits(database);
-    while (!replicas.some((replica) => replica.events("skipped").length > 0)) await sleep(100);
+    await Promise.any(replicas.map((replica) => replica.until("skipped")));
     const [busy, idle] = [
       replicas.find((replica) => replica.events("started").length > 0),
       replicas.find((replica) => replica.events("started").length === 0),

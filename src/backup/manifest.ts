@@ -1,7 +1,5 @@
-import { createHash } from "node:crypto";
 import type { Compression } from "../bundle/layers.ts";
-import { checkDocument } from "../bundle/shipped-schemas.ts";
-import { AppError, ExitCode } from "../errors.ts";
+import { parseSealed, type SealedKind, sealedText } from "../bundle/sealed-document.ts";
 import { type BackupId, type DumpFormat, idOfKey, type PartKind } from "./backup-name.ts";
 
 /** One stored object of a backup. */
@@ -69,9 +67,16 @@ export interface BackupManifest {
   readonly warnings: readonly string[];
 }
 
+const kind: SealedKind = {
+  schema: "backup-manifest",
+  word: "manifest",
+  version: "manifest",
+  hint: "Take the manifest and its files from another copy, S3 for example; a dump alone can be restored by its path.",
+};
+
 /** The manifest's text: its last member is the SHA-256 of everything before it. */
 export function manifestText(manifest: BackupManifest): string {
-  return `${JSON.stringify({ ...manifest, sha256: digestOf(manifest) }, null, 2)}\n`;
+  return sealedText(manifest, 2);
 }
 
 /**
@@ -79,40 +84,11 @@ export function manifestText(manifest: BackupManifest): string {
  * @throws {AppError} exit 3 when it is not whole, and for a version that is newer than ours
  */
 export function parseManifest(text: string, name: string): BackupManifest {
-  const corrupt = (why: string, details: readonly string[] = []) =>
-    new AppError("corrupt-manifest", ExitCode.invalidInput, `the manifest ${name} ${why}`, {
-      hint: "Take the manifest and its files from another copy, S3 for example; a dump alone can be restored by its path.",
-      details,
-    });
-  let document: unknown;
-  try {
-    document = JSON.parse(text);
-  } catch {
-    throw corrupt("is corrupt or cut short: it is no JSON");
-  }
-  if (typeof document !== "object" || document === null) throw corrupt("is no JSON object");
-  if ("manifest" in document && typeof document.manifest === "number" && document.manifest > 1) {
-    throw new AppError(
-      "newer-manifest",
-      ExitCode.invalidInput,
-      `the manifest ${name} has version ${document.manifest}, and this program knows version 1`,
-      { hint: "Use the version of pgtenant that made it, or a newer one." },
-    );
-  }
-  const { valid, problems } = checkDocument("backup-manifest", document);
-  if (!valid) throw corrupt("is not valid", problems);
-  const { sha256, ...manifest } = document as BackupManifest & { readonly sha256: string };
-  if (manifest.parts.some((part) => idOfKey(part.name) !== manifest.id)) {
-    throw corrupt("names files that are not its own");
-  }
-  if (digestOf(manifest) !== sha256) {
-    throw corrupt("is corrupt: its own hash does not hold, so something in it was altered");
-  }
-  return Object.freeze(manifest);
-}
-
-function digestOf(manifest: BackupManifest): string {
-  return createHash("sha256").update(JSON.stringify(manifest)).digest("hex");
+  return parseSealed<BackupManifest>(kind, text, name, ({ id, parts }) =>
+    parts.some((part) => idOfKey(part.name) !== id)
+      ? "names files that are not its own"
+      : undefined,
+  );
 }
 
 export function partOf(manifest: BackupManifest, kind: PartKind): BackupPart | undefined {

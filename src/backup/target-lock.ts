@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import { AppError, ExitCode } from "../errors.ts";
+import { lockHolder } from "../postgres/lock-holder.ts";
 import { withMaintenanceSession } from "../postgres/maintenance-session.ts";
 import type { ConnectionOptions, Session } from "../postgres/session.ts";
 import type { HeldLock } from "./held-lock.ts";
@@ -110,16 +111,7 @@ async function unlock(session: Session, database: string): Promise<void> {
 }
 
 async function lockedBy(session: Session, database: string): Promise<AppError> {
-  const { rows } = await sql<{ holder: string }>`
-    SELECT format('%s (server process %s%s, since %s)', a.application_name, a.pid,
-                  ' on ' || a.client_addr::text,
-                  to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ')) AS holder
-      FROM pg_locks k JOIN pg_stat_activity a USING (pid)
-     WHERE k.locktype = 'advisory' AND k.granted
-       AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-       AND k.classid::int8 = ${lockClass}
-       AND k.objid::int8 = hashtext(${database})::int8 & 4294967295`.execute(session.db);
-  const holder = rows[0]?.holder ?? "another session";
+  const holder = await lockHolder(session, lockClass, database);
   return new AppError(
     "database-locked",
     ExitCode.locked,

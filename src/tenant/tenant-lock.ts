@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { TenantIdentity } from "../bundle/format.ts";
 import { AppError, ExitCode } from "../errors.ts";
+import { lockHolder } from "../postgres/lock-holder.ts";
 import type { Session } from "../postgres/session.ts";
 
 /** "pgte": the class of the program's advisory locks. */
@@ -42,16 +43,7 @@ async function tryLock(session: Session, tenant: TenantIdentity): Promise<boolea
 }
 
 async function lockedBy(session: Session, tenant: TenantIdentity): Promise<AppError> {
-  const { rows } = await sql<{ holder: string }>`
-    SELECT format('%s (process %s%s, since %s)', a.application_name, a.pid,
-                  ' on ' || a.client_addr::text, to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'))
-             AS holder
-      FROM pg_locks k JOIN pg_stat_activity a USING (pid)
-     WHERE k.locktype = 'advisory' AND k.granted
-       AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-       AND k.classid::int8 = ${lockClass}
-       AND k.objid::int8 = hashtext(${tenant.id})::int8 & 4294967295`.execute(session.db);
-  const holder = rows[0]?.holder ?? "another session";
+  const holder = await lockHolder(session, lockClass, tenant.id);
   return new AppError(
     "tenant-locked",
     ExitCode.locked,

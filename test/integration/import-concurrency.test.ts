@@ -119,7 +119,7 @@ test("a second import of the same tenant waits a while, then exits 5 and names t
       code: "tenant-locked",
       exitCode: 5,
       message:
-        /^another import of tenant "acme" is running: pgtenant import on backup-host \(process \d+.*, since \d{4}-/,
+        /^another import of tenant "acme" is running: pgtenant import on backup-host \(server process \d+.*, since \d{4}-/,
     });
     const planned = await importBytes(database.url, bundle, { dryRun: true });
     assert.equal(planned.applied, false, "a dry run needs no lock");

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import { AppError, ExitCode } from "../../errors.ts";
+import { lockHolder } from "../../postgres/lock-holder.ts";
 import type { Session } from "../../postgres/session.ts";
 import type { Shard } from "./shard.ts";
 
@@ -39,16 +40,7 @@ async function lockedBy(
   place: string,
   shard: Shard | null,
 ): Promise<AppError> {
-  const { rows } = await sql<{ holder: string }>`
-    SELECT format('%s (server process %s%s, since %s)', a.application_name, a.pid,
-                  ' on ' || a.client_addr::text,
-                  to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ')) AS holder
-      FROM pg_locks k JOIN pg_stat_activity a USING (pid)
-     WHERE k.locktype = 'advisory' AND k.granted
-       AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-       AND k.classid::int8 = ${lockClass}
-       AND k.objid::int8 = hashtext(${name})::int8 & 4294967295`.execute(session.db);
-  const holder = rows[0]?.holder ?? "another session";
+  const holder = await lockHolder(session, lockClass, name);
   const what = shard === null ? "every tenant" : `shard ${shard.index}/${shard.of}`;
   return new AppError(
     "set-locked",

@@ -1,6 +1,4 @@
-import { createHash } from "node:crypto";
-import { checkDocument } from "../../bundle/shipped-schemas.ts";
-import { AppError, ExitCode } from "../../errors.ts";
+import { parseSealed, type SealedKind, sealedText } from "../../bundle/sealed-document.ts";
 import { isKey } from "../../storage/store-key.ts";
 import type { Shard } from "./shard.ts";
 
@@ -65,9 +63,16 @@ export interface TenantSet extends SetHeading {
   readonly missing: number;
 }
 
+const kind: SealedKind = {
+  schema: "tenant-set",
+  word: "set",
+  version: "set",
+  hint: "Take the manifest from another copy; each bundle can be verified by its own name.",
+};
+
 /** The manifest's text: its last member is the SHA-256 of everything before it. */
 export function setText(set: TenantSet): string {
-  return `${JSON.stringify({ ...set, sha256: digestOf(set) }, null, 1)}\n`;
+  return sealedText(set, 1);
 }
 
 /**
@@ -75,39 +80,11 @@ export function setText(set: TenantSet): string {
  * @throws {AppError} exit 3 when it is not whole, and for a version that is newer than ours
  */
 export function parseSet(text: string, name: string): TenantSet {
-  const corrupt = (why: string, details: readonly string[] = []) =>
-    new AppError("corrupt-set", ExitCode.invalidInput, `the set ${name} ${why}`, {
-      hint: "Take the manifest from another copy; each bundle can be verified by its own name.",
-      details,
-    });
-  let document: unknown;
-  try {
-    document = JSON.parse(text);
-  } catch {
-    throw corrupt("is corrupt or cut short: it is no JSON");
-  }
-  if (typeof document !== "object" || document === null) throw corrupt("is no JSON object");
-  if ("set" in document && typeof document.set === "number" && document.set > 1) {
-    throw new AppError(
-      "newer-set",
-      ExitCode.invalidInput,
-      `the set ${name} has version ${document.set}, and this program knows version 1`,
-      { hint: "Use the version of pgtenant that made it, or a newer one." },
-    );
-  }
-  const { valid, problems } = checkDocument("tenant-set", document);
-  if (!valid) throw corrupt("is not valid", problems);
-  const { sha256, ...set } = document as TenantSet & { readonly sha256: string };
-  if (set.tenants.some(({ path }) => !isKey(path))) throw corrupt("names files outside of it");
-  if (set.tenants.some(({ snapshot }) => snapshot >= set.snapshots.length)) {
-    throw corrupt("names a snapshot that it does not have");
-  }
-  if (digestOf(set) !== sha256) {
-    throw corrupt("is corrupt: its own hash does not hold, so something in it was altered");
-  }
-  return set;
-}
-
-function digestOf(set: TenantSet): string {
-  return createHash("sha256").update(JSON.stringify(set)).digest("hex");
+  return parseSealed<TenantSet>(kind, text, name, ({ tenants, snapshots }) => {
+    if (tenants.some(({ path }) => !isKey(path))) return "names files outside of it";
+    if (tenants.some(({ snapshot }) => snapshot >= snapshots.length)) {
+      return "names a snapshot that it does not have";
+    }
+    return undefined;
+  });
 }

@@ -416,6 +416,31 @@ suite("export --all", () => {
     assert.deepEqual(await partials(place), []);
   });
 
+  test("when the session of the snapshot and the lock is lost, the readers end: exit 7", async () => {
+    const place = join(folder, "lost");
+    const child = spawnPgtenant(["export", "--all", "-o", place, "--jobs", "2"], {
+      url: database.url,
+    });
+    child.stdin.end();
+    const errors = text(child.stderr);
+    const closed = once(child, "close");
+    let seen = false;
+    for await (const chunk of child.stdout) {
+      if (seen || !String(chunk).includes("small-")) continue;
+      seen = true;
+      await database.query(`
+        SELECT pg_terminate_backend(pid) FROM pg_locks
+         WHERE locktype = 'advisory' AND classid::int8 = ${0x70677473}
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`);
+    }
+    await closed;
+    assert.equal(child.exitCode, 7, await errors);
+    assert.match(await errors, /^pgtenant: the connection that held the snapshot .* was lost$/m);
+    assert.match(await errors, /^hint: .*--resume/m);
+    const { set } = await exported("-o", place, "--resume");
+    assert.deepEqual([set.resumed, set.complete], [true, true]);
+  });
+
   test("an anonymised set's manifest has no tenant's name", async () => {
     const place = join(folder, "anonymous");
     const { set } = await exported("-o", place, "--anonymise", "--shard", "1/4");

@@ -1,5 +1,5 @@
 import type { TenantIdentity } from "../../bundle/format.ts";
-import { AppError } from "../../errors.ts";
+import { AppError, ExitCode } from "../../errors.ts";
 import { databaseError } from "../../postgres/database-errors.ts";
 import { type Session, withSession } from "../../postgres/session.ts";
 import { noProgress } from "../../progress.ts";
@@ -77,6 +77,11 @@ export function exportAllTenants(
   return withSession(request.connection, async (session) => {
     const schema = await openSchema(session, request.schema);
     const place = await openSetPlace(request.destination, request.server);
+    // With the session its lock would go, and the readers would go on beside another run.
+    const lost = new AbortController();
+    const signal = AbortSignal.any([request.signal, lost.signal]);
+    const guarded = { ...request, signal };
+    session.client.once("end", () => lost.abort(sessionLost(session.database)));
     const work = async (snapshot: Snapshot, part: PartChooser | undefined) => {
       await lockSet(session, place.identity, request.shard);
       const tenants = (await listIdentities(session, schema)).filter(({ id }) =>
@@ -84,14 +89,28 @@ export function exportAllTenants(
       );
       const begun = await beginSet(session, schema, request, place, tenants, listener);
       const source = { session, schema, snapshot, part };
-      return await new SetExport(request, place, begun, source, listener).run(tenants);
+      return await new SetExport(guarded, place, begun, source, listener).run(tenants);
     };
     try {
       return await withSnapshot(session, schema, work, request.selection);
+    } catch (error) {
+      throw lost.signal.aborted && !request.signal.aborted ? lost.signal.reason : error;
     } finally {
+      session.client.removeAllListeners("end");
       await place.close();
     }
   });
+}
+
+function sessionLost(database: string): AppError {
+  return new AppError(
+    "connection-lost",
+    ExitCode.database,
+    `the connection that held the snapshot of the database "${database}" was lost`,
+    {
+      hint: "See the server's log for the reason, then run the command again with --resume; bundles that are whole stay.",
+    },
+  );
 }
 
 async function beginSet(

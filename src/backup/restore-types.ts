@@ -32,6 +32,8 @@ export interface RestoreRequest {
   readonly progress: ProgressListener;
   /** Hears the plan before anything is touched; what it throws ends the restore. */
   readonly onPlan: (plan: RestorePlan) => Promise<void>;
+  /** Hears which roles were made, also of a restore that fails afterwards. */
+  readonly onRoles?: (created: readonly string[]) => void;
   /** Hears what is being done, in a word and for people. */
   readonly onStep: (step: RestoreStep, text: string) => void;
 }

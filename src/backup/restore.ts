@@ -113,6 +113,7 @@ class Restore {
     }
     const roles =
       globals === undefined ? { created: [], notes: [] } : await applyRoles(this.#admin, globals);
+    this.#request.onRoles?.(roles.created);
     this.#notes.push(...roles.notes);
     const counted = await (mode === "in-place"
       ? this.#replaceInPlace(programs, dump, globals)

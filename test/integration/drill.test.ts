@@ -292,6 +292,28 @@ suite("drill", () => {
     }
   });
 
+  test("takes roles away again that its restore has made, also when it fails", async () => {
+    const role = `drilled_${live.name}`;
+    const other = await createDatabase("drill roles", "empty");
+    try {
+      await other.query(`
+        CREATE ROLE ${role};
+        CREATE TABLE things (id int); ALTER TABLE things OWNER TO ${role}`);
+      await backUpInto("roles", other);
+      await other.query(`DROP TABLE things; DROP ROLE ${role}`);
+      const roles = () => onServer("SELECT FROM pg_roles WHERE rolname = $1", [role]);
+      await reportOf(await drill("roles", [], {}, other.url), 0);
+      assert.equal((await roles()).length, 0);
+      await rewrite("roles", () => ({ tables: [{ table: "public.things", rows: 1 }] }));
+      const result = await drill("roles", [], {}, other.url);
+      const { failed } = await failureOf(result, 3, "roles", other.name);
+      assert.deepEqual(failed, ["rows"]);
+      assert.equal((await roles()).length, 0);
+    } finally {
+      await other.drop();
+    }
+  });
+
   test("fails by name with a wrong key", async () => {
     const wrong = { BACKUP_ENCRYPTION_KEY: "another passphrase" };
     const { first, failed } = await failureOf(await drill("good", [], wrong), 6, "good");

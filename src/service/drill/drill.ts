@@ -8,7 +8,7 @@ import { AppError, ExitCode } from "../../errors.ts";
 import { operatorName } from "../../journal/process-identity.ts";
 import { withMaintenanceSession } from "../../postgres/maintenance-session.ts";
 import { maintenanceUrl } from "../../postgres/maintenance-url.ts";
-import { type ConnectionOptions, withSession } from "../../postgres/session.ts";
+import { type ConnectionOptions, type Session, withSession } from "../../postgres/session.ts";
 import { sweepTempFolders } from "../../postgres/temp-folder.ts";
 import { fastSettings, withThrowawayServer } from "../../postgres/throwaway-server.ts";
 import { type OpenSchema, openSchema } from "../../tenant/open-schema.ts";
@@ -17,7 +17,7 @@ import { countWords, sizeWords, timeWords } from "../words.ts";
 import { checkChains } from "./check-chains.ts";
 import { checklistOf } from "./checklist.ts";
 import { diskOf, serverDisk, spaceFor } from "./disk-space.ts";
-import { DrillChecks, drillFailure, type Finding } from "./drill-checks.ts";
+import { DrillChecks, drillFailure, type Finding, type RunningCheck } from "./drill-checks.ts";
 import {
   describe,
   foundFinding,
@@ -55,6 +55,7 @@ class Drill {
   readonly #notes: string[] = [];
   #backup: OpenBackup | undefined;
   #version: string | null = null;
+  #rolesCreated: readonly string[] = [];
   #rtoSeconds: number | null = null;
 
   constructor(request: DrillRequest) {
@@ -99,11 +100,10 @@ class Drill {
           signal: AbortSignal.any([signal, held.lost]),
           disk: () => withMaintenanceSession(connection, this.#database, serverDisk),
         };
-        let restored: RestoreResult | undefined;
         try {
-          restored = await this.#drillIn(scratch, backup, found);
+          await this.#drillIn(scratch, backup, found);
         } finally {
-          await this.#clear(scratch, restored);
+          await this.#clear(scratch);
         }
       });
     } catch (error) {
@@ -149,11 +149,7 @@ class Drill {
   }
 
   /** @param found how long it took to find the backup, in seconds */
-  async #drillIn(
-    scratch: Scratch,
-    backup: OpenBackup,
-    found: number,
-  ): Promise<RestoreResult | undefined> {
+  async #drillIn(scratch: Scratch, backup: OpenBackup, found: number): Promise<void> {
     this.#version = scratch.version;
     const restored = await this.#restore(scratch, backup);
     if (restored === undefined) {
@@ -162,7 +158,7 @@ class Drill {
       }
       await this.#files(backup);
       this.#checks.notChecked("rto", "nothing was restored");
-      return undefined;
+      return;
     }
     this.#notes.push(...restored.notes);
     this.#rtoSeconds = found + restored.seconds;
@@ -176,7 +172,6 @@ class Drill {
     await this.#files(backup);
     await this.#tenant(connection, misfit);
     await this.#rto(this.#rtoSeconds);
-    return restored;
   }
 
   async #restore(scratch: Scratch, backup: OpenBackup): Promise<RestoreResult | undefined> {
@@ -207,6 +202,9 @@ class Drill {
           else running.notChecked(space.message);
           running = checks.begin("restored");
         },
+        onRoles: (created) => {
+          this.#rolesCreated = created;
+        },
         onStep: (step) => {
           if (step !== "count") return;
           const { database, version } = scratch;
@@ -217,7 +215,8 @@ class Drill {
       rowsFinding(result, running);
       return result;
     } catch (thrown) {
-      const error = withFirstTable(thrown);
+      const { aborted, reason } = scratch.signal;
+      const error = withFirstTable(aborted && !this.#request.signal.aborted ? reason : thrown);
       const whole = !(error instanceof AppError) || error.exitCode !== ExitCode.invalidInput;
       if (!whole) {
         const failed = { result: "failed", problem: error.message } as const;
@@ -237,27 +236,29 @@ class Drill {
 
   /** @returns why the profile does not fit the database; undefined when it does */
   async #chain(connection: ConnectionOptions): Promise<AppError | undefined> {
-    const options = { ...this.#request.schema, acceptUnclassified: true };
-    return await withSession(connection, async (session) => {
-      let schema: OpenSchema;
-      try {
-        schema = await openSchema(session, options);
-      } catch (error) {
-        if (!(error instanceof AppError)) throw error;
-        this.#checks.notChecked("chain", `the profile does not fit: ${error.message}`);
-        return error;
-      }
-      this.#notes.push(...schema.warnings);
-      const chained = schema.tables.filter(({ name }) => schema.profile.chain[name] !== undefined);
-      if (chained.length === 0) {
-        const { name } = schema.profile;
-        this.#checks.notChecked("chain", `the profile "${name}" names no chained table`);
-        return undefined;
-      }
-      const look = () => checkChains(session, schema);
-      await this.#checks.run("chain", look, (finding) => finding);
+    const running = this.#checks.begin("chain");
+    try {
+      return await withSession(connection, (session) => this.#chainIn(session, running));
+    } catch (error) {
+      running.failed(error);
       return undefined;
-    });
+    }
+  }
+
+  async #chainIn(session: Session, running: RunningCheck): Promise<AppError | undefined> {
+    let schema: OpenSchema;
+    try {
+      schema = await openSchema(session, { ...this.#request.schema, acceptUnclassified: true });
+    } catch (error) {
+      if (!(error instanceof AppError) || error.exitCode !== ExitCode.usage) throw error;
+      running.notChecked(`the profile does not fit: ${error.message}`);
+      return error;
+    }
+    this.#notes.push(...schema.warnings);
+    if (schema.tables.some(({ name }) => schema.profile.chain[name] !== undefined)) {
+      running.passed(await checkChains(session, schema));
+    } else running.notChecked(`the profile "${schema.profile.name}" names no chained table`);
+    return undefined;
   }
 
   async #tenant(connection: ConnectionOptions, misfit: AppError | undefined): Promise<void> {
@@ -330,9 +331,8 @@ class Drill {
     await this.#checks.run("rto", compare, () => ({ message: measured }));
   }
 
-  async #clear(scratch: Scratch, restored: RestoreResult | undefined): Promise<void> {
-    const { connection, database } = scratch;
-    const clear = () => clearAway(connection, database, restored?.rolesCreated ?? []);
+  async #clear({ connection, database }: Scratch): Promise<void> {
+    const clear = () => clearAway(connection, database, this.#rolesCreated);
     if (this.#request.signal.aborted) {
       // What is left all the same, the next drill drops.
       await clear().catch(() => undefined);

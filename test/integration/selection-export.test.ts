@@ -174,7 +174,8 @@ test("the command names the part, and writes nothing where there is none", () =>
         },
       );
       assert.equal(all.code, 0, all.stderr);
-      assert.equal((await readdir(join(folder, "all"))).length, 3);
+      const names = await readdir(join(folder, "all"));
+      assert.equal(names.filter((name) => name.startsWith("tenant_")).length, 3);
       for (const [item, code] of [
         ["site=none", "nothing-selected"],
         ["nothing", "unknown-selection"],

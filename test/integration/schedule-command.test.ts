@@ -96,6 +96,8 @@ suite("the service as a command", () => {
       },
       ["--database-url", database.url, "--accept-unclassified"],
     );
+    // Until it has begun, its own command line shows the URL, of which it warns.
+    await service.until("service started");
     const seen = new Set<string>();
     const look = setInterval(async () => {
       for (const line of await processesOf(service.pid)) seen.add(line);

@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import type { DecryptionKeys } from "../bundle/encryption.ts";
+import { HashedStream, type StreamFacts } from "../bundle/hashed-stream.ts";
 import { openLayers } from "../bundle/open-layers.ts";
 import { partHmac } from "../bundle/part-hmac.ts";
 import { AppError, ExitCode } from "../errors.ts";
@@ -14,12 +14,6 @@ export interface PartSource {
   open(signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /** What the manifest says of it; undefined where there is none. */
   readonly expected: BackupPart | undefined;
-}
-
-/** What was found of the stored bytes, once all have been read. */
-export interface StoredFacts {
-  readonly bytes: number;
-  readonly sha256: string;
 }
 
 /**
@@ -64,7 +58,7 @@ export async function* readPart(
 }
 
 /** Reads the stored bytes alone, which needs no key. */
-export async function checkStored(source: PartSource, signal: AbortSignal): Promise<StoredFacts> {
+export async function checkStored(source: PartSource, signal: AbortSignal): Promise<StreamFacts> {
   const stored = new StoredBytes(await source.open(signal), source, {
     passphrases: [],
     identities: [],
@@ -76,49 +70,28 @@ export async function checkStored(source: PartSource, signal: AbortSignal): Prom
   }
 }
 
-/** Hashes what passes through, and can read what nobody wanted. */
+/** The stored bytes of a part, to be compared with what the manifest says of them. */
 class StoredBytes {
   readonly #source: PartSource;
-  readonly #iterator: AsyncIterator<Uint8Array>;
-  readonly #sha256 = createHash("sha256");
+  readonly #stream: HashedStream;
   readonly #passphrases: readonly string[];
-  #bytes = 0;
-  #ended = false;
-  #facts: StoredFacts | undefined;
+  #checked: StreamFacts | undefined;
 
   constructor(stream: AsyncIterable<Uint8Array>, source: PartSource, keys: DecryptionKeys) {
     this.#source = source;
-    this.#iterator = stream[Symbol.asyncIterator]();
+    this.#stream = new HashedStream(stream);
     this.#passphrases = keys.passphrases;
   }
 
-  /** Leaving it early does not close what is below, so that `check` can read on. */
-  async *bytes(): AsyncGenerator<Uint8Array> {
-    for (;;) {
-      const chunk = await this.#next();
-      if (chunk === undefined) return;
-      yield chunk;
-    }
-  }
-
-  async #next(): Promise<Uint8Array | undefined> {
-    if (this.#ended) return undefined;
-    const next = await this.#iterator.next();
-    if (next.done === true) {
-      this.#ended = true;
-      return undefined;
-    }
-    this.#sha256.update(next.value);
-    this.#bytes += next.value.length;
-    return next.value;
+  bytes(): AsyncGenerator<Uint8Array> {
+    return this.#stream.bytes();
   }
 
   /** Reads what is left, and compares all of it with the manifest. */
-  async check(compare = { hmac: true }): Promise<StoredFacts> {
-    if (this.#facts !== undefined) return this.#facts;
-    while ((await this.#next()) !== undefined);
-    const facts = { bytes: this.#bytes, sha256: this.#sha256.digest("hex") };
-    this.#facts = facts;
+  async check(compare = { hmac: true }): Promise<StreamFacts> {
+    if (this.#checked !== undefined) return this.#checked;
+    const facts = await this.#stream.facts();
+    this.#checked = facts;
     const { expected } = this.#source;
     if (expected === undefined) return facts;
     if (facts.bytes !== expected.bytes) {
@@ -147,8 +120,7 @@ class StoredBytes {
   }
 
   async close(): Promise<void> {
-    this.#ended = true;
-    await this.#iterator.return?.();
+    await this.#stream.close();
   }
 }
 

@@ -18,7 +18,8 @@ export function keptName(database: string, at: Date): string {
   return withSuffix(database, `_before_${timeOf(at)}`);
 }
 
-function timeOf(at: Date): string {
+/** `20260101_020000`, UTC, as names end with it. */
+export function timeOf(at: Date): string {
   return backupIdAt(at).replace("backup_", "");
 }
 
@@ -83,11 +84,27 @@ export async function dropDatabase(admin: Session, name: string): Promise<void> 
  * exactly our names. The caller holds the lock of the target, so that none of them is in use.
  */
 export async function sweepScratches(admin: Session, database: string): Promise<readonly string[]> {
-  const stem = scratchName(database, new Date(0)).replace(/\d{8}_\d{6}$/, "");
+  return await dropDated(admin, scratchName(database, new Date(0)), "");
+}
+
+/**
+ * Drops the databases that are called as `dated`, whatever the date at its end is.
+ *
+ * @param suffix a regular expression for what may follow
+ * @returns their names
+ */
+export async function dropDated(
+  admin: Session,
+  dated: string,
+  suffix: string,
+): Promise<readonly string[]> {
+  const stem = dated.replace(/\d{8}_\d{6}$/, "");
   const { rows } = await sql<{ name: string }>`
     SELECT datname::text AS name FROM pg_catalog.pg_database
      WHERE starts_with(datname::text, ${stem})
-       AND substr(datname, length(${stem}) + 1) ~ '^[0-9]{8}_[0-9]{6}$'`.execute(admin.db);
+       AND substr(datname, length(${stem}) + 1) ~ ${`^[0-9]{8}_[0-9]{6}${suffix}$`}`.execute(
+    admin.db,
+  );
   for (const { name } of rows) await dropDatabase(admin, name);
   return rows.map((row) => row.name);
 }

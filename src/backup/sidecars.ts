@@ -1,4 +1,5 @@
 import { AppError, ExitCode } from "../errors.ts";
+import { oneChunk } from "../storage/one-chunk.ts";
 import type { Store } from "../storage/store.ts";
 import { type BackupId, type SidecarKind, sidecarName } from "./backup-name.ts";
 import { type BackupManifest, manifestText, parseManifest } from "./manifest.ts";
@@ -79,7 +80,7 @@ export async function writeManifest(
   manifest: BackupManifest,
   signal?: AbortSignal,
 ): Promise<void> {
-  await store.write(sidecarName(manifest.id, "manifest"), textBytes(manifestText(manifest)), {
+  await store.write(sidecarName(manifest.id, "manifest"), oneChunk(manifestText(manifest)), {
     signal,
   });
 }
@@ -122,7 +123,7 @@ export async function writeSidecar<Kind extends keyof Sidecars>(
   signal?: AbortSignal,
 ): Promise<void> {
   const text = `${JSON.stringify(content, null, 2)}\n`;
-  await store.write(sidecarName(content.id, kind), textBytes(text), { overwrite: true, signal });
+  await store.write(sidecarName(content.id, kind), oneChunk(text), { overwrite: true, signal });
 }
 
 /** That there is none is no error. */
@@ -182,10 +183,6 @@ export async function readText(
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");
-}
-
-async function* textBytes(text: string): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(text);
 }
 
 function corruptSidecar(name: string, why: string): AppError {

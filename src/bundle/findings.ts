@@ -54,3 +54,8 @@ export class FindingList {
       );
   }
 }
+
+/** `1 thing in it does not hold` */
+export function findingsText(found: number): string {
+  return found === 1 ? "1 thing in it does not hold" : `${found} things in it do not hold`;
+}

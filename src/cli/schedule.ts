@@ -105,51 +105,40 @@ async function jobsOf(
     flags: config.acceptUnclassified ? ["--accept-unclassified"] : [],
     environment: jobEnvironment(config),
   };
-  const jobs = [
-    commandJob({
-      kind: "backup",
-      slots: slotsOf(config.backup.schedule, timezone, "BACKUP_SCHEDULE"),
-      program,
-      commands: [["backup"]],
+  type Job = Parameters<typeof commandJob>[0];
+  /** One that runs where its schedule is set. */
+  const job = (
+    kind: Job["kind"],
+    [variable, expression]: readonly [string, string | undefined],
+    commands: Job["commands"],
+    more: Pick<Job, "lastDone" | "timeoutMinutes"> = {},
+  ): readonly JobWork[] =>
+    expression === undefined
+      ? []
+      : [
+          commandJob({
+            kind,
+            slots: slotsOf(expression, timezone, variable),
+            program,
+            commands,
+            ...more,
+          }),
+        ];
+  return [
+    ...job("backup", ["BACKUP_SCHEDULE", config.backup.schedule], [["backup"]], {
       lastDone: (signal) => newestBackup(stores, database, signal),
     }),
+    ...job(
+      "tenants",
+      ["BACKUP_TENANT_SCHEDULE", tenantSchedule],
+      tenants === undefined ? [["export", "--all", "--resume"]] : tenants.map((t) => ["export", t]),
+    ),
+    ...job("verify", ["BACKUP_VERIFY_SCHEDULE", verifySchedule], [["verify", "latest"]]),
+    ...job("drill", ["BACKUP_DRILL_SCHEDULE", drillSchedule], [["drill"]], {
+      // A restore that misses its target is measured, and not cut off.
+      timeoutMinutes: Math.max(config.backup.timeoutMinutes, 2 * 60 * rtoHours),
+    }),
   ];
-  if (tenantSchedule !== undefined) {
-    jobs.push(
-      commandJob({
-        kind: "tenants",
-        slots: slotsOf(tenantSchedule, timezone, "BACKUP_TENANT_SCHEDULE"),
-        program,
-        commands:
-          tenants === undefined
-            ? [["export", "--all", "--resume"]]
-            : tenants.map((t) => ["export", t]),
-      }),
-    );
-  }
-  if (verifySchedule !== undefined) {
-    jobs.push(
-      commandJob({
-        kind: "verify",
-        slots: slotsOf(verifySchedule, timezone, "BACKUP_VERIFY_SCHEDULE"),
-        program,
-        commands: [["verify", "latest"]],
-      }),
-    );
-  }
-  if (drillSchedule !== undefined) {
-    jobs.push(
-      commandJob({
-        kind: "drill",
-        slots: slotsOf(drillSchedule, timezone, "BACKUP_DRILL_SCHEDULE"),
-        program,
-        commands: [["drill"]],
-        // A restore that misses its target is measured, and not cut off.
-        timeoutMinutes: Math.max(config.backup.timeoutMinutes, 2 * 60 * rtoHours),
-      }),
-    );
-  }
-  return jobs;
 }
 
 function tellTimes(jobs: readonly JobWork[], { output }: Context): ExitCode {

@@ -1,5 +1,6 @@
 import type { ArgumentsCamelCase } from "yargs";
 import { AppError, ExitCode } from "../errors.ts";
+import { idOfManifest } from "../tenant/set/set-name.ts";
 import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
 import { type KeyArguments, keysOf, repeatableKeys, withKeyOptions } from "./key-options.ts";
 import { maxRowSizeOption, parseRowSize } from "./options.ts";
@@ -50,7 +51,7 @@ export const verifyCommand = defineCommand<VerifyArguments>({
   leavesMetrics: true,
   async run(args, context) {
     keepHeapSmall();
-    if (namesSet(args.file)) return await verifyByManifest(args, context);
+    if (idOfManifest(args.file) !== undefined) return await verifyByManifest(args, context);
     if (namesBackup(args.file)) return await verifyNamedBackup(args, context);
     try {
       return await verifyNamedBundle(args, context);
@@ -68,11 +69,6 @@ function namesBackup(file: string): boolean {
   return file === "latest" || /(^|\/)backup_\d{8}_\d{6}(\.[^/]*)?$/.test(file);
 }
 
-/** The manifest of an `export --all`, wherever it lies. */
-function namesSet(file: string): boolean {
-  return /(^|\/)set_\d{8}_\d{6}(_shard\d+of\d+)?\.manifest\.json$/.test(file);
-}
-
 async function verifyByManifest(args: Arguments, context: Context): Promise<ExitCode> {
   const { verifyNamedSet } = await import("./verify-set.ts");
   return await verifyNamedSet(args, context);
@@ -86,6 +82,7 @@ async function verifyNamedBackup(args: Arguments, context: Context): Promise<Exi
 async function verifyNamedBundle(args: Arguments, context: Context): Promise<ExitCode> {
   const { openInput } = await import("../storage/input.ts");
   const { verifyBundle } = await import("../bundle/verify.ts");
+  const { findingsText } = await import("../bundle/findings.ts");
   const { verificationDocument, verificationText, findingLines } = await import(
     "./render/verification.ts"
   );
@@ -110,7 +107,7 @@ async function verifyNamedBundle(args: Arguments, context: Context): Promise<Exi
     throw new AppError(
       "invalid-bundle",
       ExitCode.invalidInput,
-      `${input.name} is whole, but ${found.found} thing${found.found === 1 ? "" : "s"} in it do${found.found === 1 ? "es" : ""} not hold`,
+      `${input.name} is whole, but ${findingsText(found.found)}`,
       {
         hint: "The bundle was made by other means than pgtenant export, or altered. Take another copy.",
         details: findingLines(found),

@@ -69,6 +69,16 @@ export function maskSecrets(text: string, secrets: readonly string[]): string {
   return masked.replace(/(\b\w+:\/\/[^\s:/@"']*:)(?!password@)[^\s@"']*(?=@)/g, "$1***");
 }
 
+/** A copy of a value with each text in it changed, however deep; names of members stay. */
+export function mapTexts<T>(value: T, change: (text: string) => string): T {
+  if (typeof value === "string") return change(value) as T;
+  if (Array.isArray(value)) return value.map((item) => mapTexts(item, change)) as T;
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [name, mapTexts(member, change)]),
+  ) as T;
+}
+
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { stat } from "node:fs/promises";
-import { maskSecrets } from "../config/secrets.ts";
+import { mapTexts, maskSecrets } from "../config/secrets.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import { appendRecords, journalPath } from "./journal-file.ts";
 import { journalLines } from "./journal-lines.ts";
@@ -302,12 +302,7 @@ const longestText = 4_000;
 
 /** Masks every string in a value; the line's own words and numbers are never touched. */
 function masked<T>(value: T, secrets: readonly string[]): T {
-  if (typeof value === "string") return maskedText(value, secrets) as T;
-  if (Array.isArray(value)) return value.map((item) => masked(item, secrets)) as T;
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, item]) => [name, masked(item, secrets)]),
-  ) as T;
+  return mapTexts(value, (text) => maskedText(text, secrets));
 }
 
 function maskedText(text: string, secrets: readonly string[]): string {

@@ -125,6 +125,7 @@ function claimOf(
     release,
   };
 }
+
 async function tryLock({ db }: Session, key: string): Promise<boolean> {
   await sql`SELECT set_config('idle_session_timeout', '0', false)`.execute(db);
   const { rows } = await sql<{ locked: boolean }>`

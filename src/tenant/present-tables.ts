@@ -22,7 +22,5 @@ export async function presentTables(
   const { rows } = await sql<{ present: readonly string[] }>`
     SELECT ARRAY[${sql.join(found)}]::text[] AS present`.execute(session.db);
   const present = rows[0]?.present ?? [];
-  return new Set(
-    tables.filter((_, i) => present[i] === "true" || present[i] === "t").map(({ name }) => name),
-  );
+  return new Set(tables.filter((_, i) => present[i] === "true").map(({ name }) => name));
 }

@@ -132,6 +132,12 @@ export async function dumpWaits(database: TestDatabase): Promise<void> {
   }
 }
 
+/** What of a backup is in a folder. */
+export async function leftIn(folder: string): Promise<readonly string[]> {
+  const names = await readdir(folder).catch(() => []);
+  return names.filter((name) => name !== "journal.jsonl" && name !== "tenants");
+}
+
 /** Processes of a group; of the service's, its jobs too. */
 export async function processesOf(group: number): Promise<readonly string[]> {
   const found: string[] = [];

@@ -15,6 +15,7 @@ import {
   groupGone,
   holdUp,
   killServices,
+  leftIn,
   processesOf,
   startNoticeServer,
   startService,
@@ -43,12 +44,6 @@ suite("the service as a command", () => {
     databases.push(database);
     count += 1;
     return { database, folder: join(root, String(count)) };
-  }
-
-  /** What of a backup is in a folder. */
-  async function leftIn(folder: string): Promise<readonly string[]> {
-    const names = await readdir(folder).catch(() => []);
-    return names.filter((name) => name !== "journal.jsonl" && name !== "tenants");
   }
 
   async function journalOf(folder: string) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -14,6 +14,7 @@ import {
   groupGone,
   holdUp,
   killServices,
+  leftIn,
   type Service,
   startNamespaced,
   startService,
@@ -52,12 +53,6 @@ suite("the service by the real clock", () => {
   function everyMinuteIn(folder: string, database: TestDatabase, more = {}): Service {
     const env = { BACKUP_DIR: folder, BACKUP_SCHEDULE: everyMinute, ...more };
     return startService({ url: database.url, env });
-  }
-
-  /** What of a backup is in a folder. */
-  async function leftIn(folder: string): Promise<readonly string[]> {
-    const names = await readdir(folder).catch(() => []);
-    return names.filter((name) => name !== "journal.jsonl" && name !== "tenants");
   }
 
   /** The runs of the slots, from the journal: those that were done, and those that were passed over. */

@@ -64,7 +64,7 @@ export class DrillChecks {
     const started = performance.now();
     this.#onStart(check);
     const end = (rest: Omit<DrillCheck, "check" | "seconds">) =>
-      this.#add({ check, ...rest, seconds: round((performance.now() - started) / 1000) });
+      this.#add({ check, ...rest, seconds: rounded((performance.now() - started) / 1000) });
     return {
       passed: ({ message, details = [] }) =>
         end({ state: "passed", message, hint: null, details: bounded(details), error: null }),
@@ -125,6 +125,7 @@ function bounded(details: readonly string[]): readonly string[] {
   return [...details.slice(0, mostDetails - 1), `and ${left} more`];
 }
 
-function round(seconds: number): number {
+/** To milliseconds. */
+export function rounded(seconds: number): number {
   return Math.round(seconds * 1000) / 1000;
 }

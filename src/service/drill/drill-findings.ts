@@ -3,7 +3,7 @@ import type { OpenBackup } from "../../backup/open-backup.ts";
 import type { RestorePlan, RestoreResult } from "../../backup/restore-types.ts";
 import { AppError } from "../../errors.ts";
 import { countWords, sizeWords, timeWords } from "../words.ts";
-import type { Finding, RunningCheck } from "./drill-checks.ts";
+import { type Finding, type RunningCheck, rounded } from "./drill-checks.ts";
 import type { DrilledBackup } from "./drill-report.ts";
 
 export function foundFinding(backup: OpenBackup): Finding {
@@ -64,8 +64,4 @@ export function describe(backup: OpenBackup): DrilledBackup {
 export function measuredAs(seconds: number | null, targetSeconds: number) {
   const kept = seconds === null ? null : seconds <= targetSeconds;
   return { seconds: seconds === null ? null : rounded(seconds), targetSeconds, kept };
-}
-
-export function rounded(seconds: number): number {
-  return Math.round(seconds * 1000) / 1000;
 }

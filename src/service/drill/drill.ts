@@ -17,13 +17,18 @@ import { countWords, sizeWords, timeWords } from "../words.ts";
 import { checkChains } from "./check-chains.ts";
 import { checklistOf } from "./checklist.ts";
 import { diskOf, serverDisk, spaceFor } from "./disk-space.ts";
-import { DrillChecks, drillFailure, type Finding, type RunningCheck } from "./drill-checks.ts";
+import {
+  DrillChecks,
+  drillFailure,
+  type Finding,
+  type RunningCheck,
+  rounded,
+} from "./drill-checks.ts";
 import {
   describe,
   foundFinding,
   measuredAs,
   readFinding,
-  rounded,
   rowsFinding,
   withFirstTable,
 } from "./drill-findings.ts";

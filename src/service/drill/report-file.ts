@@ -1,6 +1,7 @@
 import { join } from "node:path";
-import { maskSecrets } from "../../config/secrets.ts";
+import { mapTexts, maskSecrets } from "../../config/secrets.ts";
 import { openLocalStore } from "../../storage/local-store.ts";
+import { oneChunk } from "../../storage/one-chunk.ts";
 import type { DrillReport } from "./drill-report.ts";
 import { reportPage } from "./report-page.ts";
 
@@ -26,26 +27,13 @@ export async function writeReport(
   const place = join(folder, drillFolder);
   const store = openLocalStore(place);
   const [json, page] = [`${report.id}.json`, `${report.id}.html`];
-  const hidden = masked(report, secrets) as DrillReport;
+  // In the texts themselves: what JSON or HTML makes of a secret would not be found.
+  const hidden = mapTexts(report, (text) => maskSecrets(text, secrets));
   const write = async (name: string, text: string) => {
-    await store.write(name, bytesOf(text), { overwrite: true });
+    await store.write(name, oneChunk(text), { overwrite: true });
   };
   await write(page, await reportPage(hidden));
   // Last, since the status looks for it.
   await write(json, `${JSON.stringify(hidden, null, 2)}\n`);
   return { json: join(place, json), page: join(place, page) };
-}
-
-/** In the texts themselves: what JSON or HTML makes of a secret would not be found. */
-function masked(value: unknown, secrets: readonly string[]): unknown {
-  if (typeof value === "string") return maskSecrets(value, secrets);
-  if (Array.isArray(value)) return value.map((item) => masked(item, secrets));
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, member]) => [name, masked(member, secrets)]),
-  );
-}
-
-async function* bytesOf(text: string): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(text);
 }

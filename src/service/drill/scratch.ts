@@ -1,6 +1,5 @@
 import { sql } from "kysely";
-import { backupIdAt } from "../../backup/backup-name.ts";
-import { dropDatabase, withSuffix } from "../../backup/scratch-database.ts";
+import { dropDatabase, dropDated, timeOf, withSuffix } from "../../backup/scratch-database.ts";
 import { withMaintenanceSession } from "../../postgres/maintenance-session.ts";
 import type { ConnectionOptions, Session } from "../../postgres/session.ts";
 
@@ -17,10 +16,6 @@ export function drillIdAt(at: Date): string {
   return `drill_${timeOf(at)}`;
 }
 
-function timeOf(at: Date): string {
-  return backupIdAt(at).replace("backup_", "");
-}
-
 /** What stands for all drills of a database where its name is locked. */
 export function drillLockName(database: string): string {
   return `drill of ${database}`;
@@ -31,14 +26,8 @@ export function drillLockName(database: string): string {
  * exactly our names, loaded or being loaded. The caller holds the lock of the drills.
  */
 export async function sweepDrills(admin: Session, database: string): Promise<readonly string[]> {
-  const stem = drillDatabaseName(database, new Date(0)).replace(/\d{8}_\d{6}$/, "");
-  const { rows } = await sql<{ name: string }>`
-    SELECT datname::text AS name FROM pg_catalog.pg_database
-     WHERE starts_with(datname::text, ${stem})
-       AND substr(datname, length(${stem}) + 1)
-           ~ '^[0-9]{8}_[0-9]{6}(_restoring_[0-9]{8}_[0-9]{6})?$'`.execute(admin.db);
-  for (const { name } of rows) await dropDatabase(admin, name);
-  return rows.map((row) => row.name);
+  const dated = drillDatabaseName(database, new Date(0));
+  return await dropDated(admin, dated, "(_restoring_[0-9]{8}_[0-9]{6})?");
 }
 
 /**

@@ -16,6 +16,7 @@ import { lockSet } from "./set-lock.ts";
 import { writeManifest } from "./set-manifest.ts";
 import { manifestKey } from "./set-name.ts";
 import { openSetPlace, type SetPlace } from "./set-place.ts";
+import { bySlug } from "./set-progress.ts";
 import { isInShard, type Shard } from "./shard.ts";
 import type { SetFailure, SetTenant } from "./tenant-set.ts";
 
@@ -185,7 +186,7 @@ class SetExport {
     await writeManifest(store, set);
     if (set.complete) await removeProgress(store, id);
     return {
-      exported: this.#exported.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1)),
+      exported: this.#exported.toSorted((a, b) => bySlug(a.tenant, b.tenant)),
       failed: this.#failed,
       snapshotLsn: this.#source.snapshot.lsn,
       leftOut: this.#leftOut,
@@ -298,10 +299,6 @@ class SetExport {
     const set = this.#begun.progress.manifest(current, new Date().toISOString());
     await writeManifest(this.#place.store, set).catch(() => undefined);
   }
-}
-
-function nameOf({ tenant: { slug, id } }: ExportedTenant): string {
-  return slug ?? id;
 }
 
 /** What the next tenant would meet, too. */

@@ -2,6 +2,7 @@ import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { text } from "node:stream/consumers";
 import { storageError } from "../../storage/local-file.ts";
+import { oneChunk } from "../../storage/one-chunk.ts";
 import type { Store } from "../../storage/store.ts";
 import { idOfProgress, progressPrefix } from "./set-name.ts";
 import { type ProgressRecord, SetProgress } from "./set-progress.ts";
@@ -84,11 +85,11 @@ async function openProgressParts(store: Store, prefix: string): Promise<Progress
   const flush = (): Promise<void> => {
     last = last.then(async () => {
       if (waiting === "" || failure !== undefined) return;
-      const lines = Buffer.from(waiting);
+      const lines = waiting;
       waiting = "";
       number += 1;
       try {
-        await store.write(`${prefix}/${String(number).padStart(6, "0")}.jsonl`, chunk(lines));
+        await store.write(`${prefix}/${String(number).padStart(6, "0")}.jsonl`, oneChunk(lines));
       } catch (error) {
         failure = { error };
       }
@@ -110,10 +111,6 @@ async function openProgressParts(store: Store, prefix: string): Promise<Progress
       if (failure !== undefined) throw failure.error;
     },
   };
-}
-
-async function* chunk(bytes: Buffer): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }
 
 function lineOf(record: ProgressRecord): string {

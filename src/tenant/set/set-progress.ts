@@ -60,7 +60,8 @@ export class SetProgress {
   }
 }
 
-function bySlug(
+/** In the order in which people look for tenants. */
+export function bySlug(
   a: { readonly id: string; readonly slug: string | null },
   b: { readonly id: string; readonly slug: string | null },
 ): number {

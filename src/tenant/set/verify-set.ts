@@ -1,6 +1,7 @@
-import { createHash } from "node:crypto";
-import { text } from "node:stream/consumers";
+import { largestManifest, readText } from "../../backup/sidecars.ts";
 import type { DecryptionKeys } from "../../bundle/encryption.ts";
+import { findingsText } from "../../bundle/findings.ts";
+import { HashedStream } from "../../bundle/hashed-stream.ts";
 import { verifyBundle } from "../../bundle/verify.ts";
 import { AppError, ExitCode } from "../../errors.ts";
 import type { Store } from "../../storage/store.ts";
@@ -55,7 +56,7 @@ export async function verifySet(
       hint: "Check the path; an export that goes on still has no finished set.",
     });
   }
-  const set = parseSet(await text(await store.read(key, { signal })), `"${name}"`);
+  const set = parseSet(await readText(store, key, largestManifest, signal), `"${name}"`);
   onSet(set);
   const bad: BadBundle[] = [];
   const notes = new Set<string>();
@@ -97,17 +98,17 @@ async function check(
     const reason = `it has ${found.bytes} bytes, and the manifest says ${tenant.bytes}`;
     return { reason, noted: [] };
   }
-  const stored = new HashedBytes(await store.read(tenant.path, { signal: options.signal }));
+  const stored = new HashedStream(await store.read(tenant.path, { signal: options.signal }));
   let outcome: Checked | { readonly error: AppError };
   try {
     outcome = options.storedOnly
       ? { noted: [] }
-      : await checkContent(store, set, tenant, stored, options);
+      : await checkContent(store, set, tenant, stored.bytes(), options);
   } catch (error) {
     if (!(error instanceof AppError) || error.exitCode === ExitCode.storage) throw error;
     outcome = { error };
   }
-  if ((await stored.sha256()) !== tenant.sha256) {
+  if ((await stored.facts()).sha256 !== tenant.sha256) {
     return {
       reason: "its bytes are not those that were written: their SHA-256 differs",
       noted: [],
@@ -134,8 +135,7 @@ async function checkContent(
   });
   const [first] = findings;
   if (first !== undefined) {
-    const things = `${found} thing${found === 1 ? "" : "s"} in it do${found === 1 ? "es" : ""} not hold`;
-    return { reason: `${things}: ${first.message}`, noted: notes };
+    return { reason: `${findingsText(found)}: ${first.message}`, noted: notes };
   }
   const snapshot = set.snapshots[tenant.snapshot];
   const differs = [
@@ -147,30 +147,4 @@ async function checkContent(
   return differs.length === 0
     ? { noted: notes }
     : { reason: `it has another ${differs.join(" and ")} than the manifest says`, noted: notes };
-}
-
-/** A stream's bytes for one reader, which may stop early, and the hash of all of them. */
-class HashedBytes implements AsyncIterable<Uint8Array> {
-  readonly #source: AsyncIterator<Uint8Array>;
-  readonly #hash = createHash("sha256");
-
-  constructor(source: AsyncIterable<Uint8Array>) {
-    this.#source = source[Symbol.asyncIterator]();
-  }
-
-  /** Without `return`, so that the source stays open whatever its reader does. */
-  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
-    return { next: () => this.#next() };
-  }
-
-  async sha256(): Promise<string> {
-    while ((await this.#next()).done !== true);
-    return this.#hash.digest("hex");
-  }
-
-  async #next(): Promise<IteratorResult<Uint8Array>> {
-    const next = await this.#source.next();
-    if (next.done !== true) this.#hash.update(next.value);
-    return next;
-  }
 }

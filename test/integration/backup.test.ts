@@ -347,17 +347,21 @@ suite("backup", () => {
   suite("what gets in its way", () => {
     test("two at once: one wins, the other is told who holds the folder or the database", async () => {
       const [folder, elsewhere] = [await newFolder(), await newFolder()];
-      const first = runHere(folder);
-      await assert.rejects(
-        async () => {
-          for (;;) await runHere(folder);
-        },
-        failure(
-          5,
-          "folder-locked",
-          new RegExp(`another run is at work in ".*": .*backup.*${process.pid}`),
-        ),
-      );
+      let first: Promise<unknown> | undefined;
+      // So that the first is at work until the second has come.
+      await whileLocked(async () => {
+        first = runHere(folder);
+        first.catch(() => undefined);
+        await waitingDump();
+        await assert.rejects(
+          runHere(folder),
+          failure(
+            5,
+            "folder-locked",
+            new RegExp(`another run is at work in ".*": .*backup.*${process.pid}`),
+          ),
+        );
+      });
       await first;
       await whileLocked(async () => {
         const waiting = runHere(folder, { timeoutMinutes: 0.2 });

@@ -39,7 +39,6 @@ export async function runBackup<T>(
         warn,
         () => backUp({ ...options, signal }),
         (done) => ({ subject: done.id, details: outcomeOf(done) }),
-        options.signal,
       );
       return { result, after: await afterwards(result, database) };
     }),

@@ -35,9 +35,7 @@ export async function runRestore(options: RunRestoreOptions): Promise<RunRestore
   const files = filesTo === undefined ? undefined : { keys, folder: filesTo, signal };
   const what = { database, subject: backup.id ?? backup.name, details: { mode: options.mode } };
   const recorded = <T>(work: () => Promise<T>) =>
-    journal === undefined
-      ? work()
-      : withJournal(journal, "restore", what, warn, work, () => ({}), signal);
+    journal === undefined ? work() : withJournal(journal, "restore", what, warn, work);
   if (files !== undefined) await checkFiles(backup, files);
   if (options.onlyFiles) {
     if (files === undefined) return { database: undefined, files: undefined };

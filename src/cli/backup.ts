@@ -106,7 +106,7 @@ export const backupCommand = defineCommand<BackupArguments>({
     const places = placesOf(args, config);
     const policy = policyOf(args, config);
     const warn = (text: string) => output.warn(text);
-    const journal = openJournal(places.directory, { secrets: config.secrets, warn });
+    const journal = openJournal(places.directory, { secrets: config.secrets, warn, signal });
     const what = { database: databaseOfUrl(config.databaseUrl) };
     outcome.job = "backup";
     const work = async (): Promise<ExitCode> => {
@@ -154,7 +154,7 @@ export const backupCommand = defineCommand<BackupArguments>({
         await stores.close();
       }
     };
-    return await withFailuresBefore(journal, "backup", what, signal, work);
+    return await withFailuresBefore(journal, "backup", what, work);
   },
 });
 

@@ -110,7 +110,7 @@ export const drillCommand = defineCommand<DrillArguments>({
         },
         warn,
         folder: places.directory,
-        journal: openJournal(places.directory, { secrets: config.secrets, warn }),
+        journal: openJournal(places.directory, { secrets: config.secrets, warn, signal }),
         secrets: config.secrets,
       });
       output.text(drillText(report, files));

@@ -72,7 +72,7 @@ export const pruneCommand = defineCommand<PruneArguments>({
         policy,
         now: new Date(),
         dryRun: args.dryRun,
-        journal: openJournal(places.directory, { secrets: config.secrets, warn }),
+        journal: openJournal(places.directory, { secrets: config.secrets, warn, signal }),
         signal,
         warn,
       });

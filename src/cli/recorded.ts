@@ -17,13 +17,13 @@ export async function recorded<T>(
   const { databaseOfUrl } = await import("../postgres/maintenance-url.ts");
   const warn = (text: string) => output.warn(text);
   const { secrets, backup, databaseUrl } = config;
-  const journal = await openJournalOf(backup.directory, { secrets, warn });
+  const journal = await openJournalOf(backup.directory, { secrets, warn, signal });
   const what = { database: databaseOfUrl(databaseUrl), subject };
   if (journal === undefined) {
     const result = await work();
-    const begun = await openJournalOf(backup.directory, { secrets, warn });
+    const begun = await openJournalOf(backup.directory, { secrets, warn, signal });
     if (begun === undefined) return result;
-    return await withJournal(begun, operation, what, warn, async () => result, outcomeOf, signal);
+    return await withJournal(begun, operation, what, warn, async () => result, outcomeOf);
   }
-  return await withJournal(journal, operation, what, warn, work, outcomeOf, signal);
+  return await withJournal(journal, operation, what, warn, work, outcomeOf);
 }

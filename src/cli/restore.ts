@@ -127,7 +127,7 @@ export const restoreCommand = defineCommand<RestoreArguments>({
         onlyFiles: args.onlyFiles,
         journal: args.dryRun
           ? undefined
-          : openJournal(places.directory, { secrets: config.secrets, warn }),
+          : openJournal(places.directory, { secrets: config.secrets, warn, signal }),
         warn,
       });
       progress.stop();

@@ -28,7 +28,7 @@ export async function verifyNamed(args: Arguments, context: Context): Promise<Ex
   const { backups, places, stores } = await openNamedBackups(args.file, args, context);
   const id = backups[0]?.id;
   if (id !== undefined) outcome.id = id;
-  const journal = await openJournalOf(places.directory, { secrets: config.secrets, warn });
+  const journal = await openJournalOf(places.directory, { secrets: config.secrets, warn, signal });
   const progress = await context.progress("verifying", "bytes");
   const verify = async (backup: OpenBackup): Promise<VerifiedBackup> => {
     for (const warning of backup.warnings) output.warn(warning);
@@ -53,7 +53,6 @@ export async function verifyNamed(args: Arguments, context: Context): Promise<Ex
             warn,
             work,
             ({ place, checked }) => ({ details: { place, checked } }),
-            signal,
           ));
     } finally {
       progress.stop();

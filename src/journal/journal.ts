@@ -14,6 +14,8 @@ export interface JournalOptions {
   readonly secrets: readonly string[];
   /** Hears what was found damaged, and healed. */
   readonly warn: (text: string) => void;
+  /** By which operations are interrupted: whatever one throws then is no failure. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What an operation is done to. */
@@ -57,6 +59,10 @@ export class Journal {
 
   get warn(): (text: string) => void {
     return this.#options.warn;
+  }
+
+  get interrupted(): boolean {
+    return this.#options.signal?.aborted === true;
   }
 
   /** How many operations were to be written down as started, by this object. */
@@ -223,7 +229,6 @@ export async function* readJournal(
  * way of the work: it becomes a warning.
  *
  * @param outcomeOf what the result adds to the line that says it is done
- * @param signal by which the work is interrupted: whatever it throws then is no failure
  */
 export async function withJournal<T>(
   journal: Journal,
@@ -232,7 +237,6 @@ export async function withJournal<T>(
   warn: (text: string) => void,
   work: () => Promise<T>,
   outcomeOf: (result: T) => Outcome = () => ({}),
-  signal?: AbortSignal,
 ): Promise<T> {
   const attempt = async <R>(write: () => Promise<R>): Promise<R | undefined> => {
     try {
@@ -248,9 +252,7 @@ export async function withJournal<T>(
   try {
     result = await work();
   } catch (error) {
-    await attempt(async () =>
-      signal?.aborted === true ? entry?.interrupted() : entry?.failed(error),
-    );
+    await attempt(async () => (journal.interrupted ? entry?.interrupted() : entry?.failed(error)));
     throw error;
   }
   await attempt(async () => entry?.done(outcomeOf(result)));
@@ -267,14 +269,13 @@ export async function withFailuresBefore<T>(
   journal: Journal,
   operation: string,
   what: Undertaking,
-  signal: AbortSignal,
   work: () => Promise<T>,
 ): Promise<T> {
   const before = journal.begun;
   try {
     return await work();
   } catch (error) {
-    if (journal.begun === before && !signal.aborted && (await isFolder(journal.folder))) {
+    if (journal.begun === before && !journal.interrupted && (await isFolder(journal.folder))) {
       // A folder that cannot be written to has no journal either, and is what the error says.
       const storage = error instanceof AppError && error.exitCode === ExitCode.storage;
       const warn = storage ? () => undefined : journal.warn;

@@ -429,6 +429,9 @@ suite("drill", () => {
     );
     assert.deepEqual(await scratches(), []);
     assert.deepEqual(await reports(), known);
+    const journal = await readFile(join(folder, "good", "journal.jsonl"), "utf8");
+    const { operation, event, exitCode } = JSON.parse(journal.trimEnd().split("\n").at(-1) ?? "");
+    assert.deepEqual([operation, event, exitCode], ["drill", "interrupted", 130]);
     assert.equal(await wholeDigest(live.url), digest);
   });
 

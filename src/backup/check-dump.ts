@@ -1,11 +1,10 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import type { DecryptionKeys } from "../bundle/encryption.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import { startProgram } from "../postgres/child-program.ts";
 import type { ClientPrograms } from "../postgres/client-programs.ts";
+import { feedProgram } from "../postgres/feed-program.ts";
 import { openTempFolder } from "../postgres/temp-folder.ts";
 import type { DumpFormat } from "./backup-name.ts";
 import { counted } from "./counted.ts";
@@ -121,21 +120,7 @@ async function inspectArchive(
   })();
   reading.catch(() => undefined); // it is awaited below
   try {
-    let ended = false;
-    async function* fed(): AsyncGenerator<Uint8Array> {
-      for await (const chunk of bytes) if (!ended) yield chunk;
-    }
-    child.done.catch(() => {
-      ended = true;
-    });
-    try {
-      if (child.stdin === undefined) throw new Error("pg_restore has no standard input");
-      await pipeline(Readable.from(fed(), { objectMode: false }), child.stdin);
-    } catch (error) {
-      if (error instanceof AppError || options.signal.aborted) throw error;
-      // pg_restore has given up; the rest of the bytes may tell why.
-      await drain(bytes);
-    }
+    await feedProgram(child, bytes, { onEarlyEnd: "read-on" });
     await reading;
     await child.done;
   } catch (error) {

@@ -2,7 +2,9 @@ import { createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { AppError, ExitCode } from "../errors.ts";
 import type { ClientProgram } from "../postgres/client-programs.ts";
+import { feedProgram } from "../postgres/feed-program.ts";
 import { addOffsets } from "./archive-offsets.ts";
 import type { DumpFormat } from "./backup-name.ts";
 import { type ProgramContext, startClient } from "./client-run.ts";
@@ -93,28 +95,21 @@ async function feed(
   const child = startClient(context, program, args, source === undefined ? "ignore" : "pipe");
   child.stdout.resume();
   try {
-    if (source !== undefined && child.stdin !== undefined) {
-      try {
-        await pipeline(
-          Readable.from(source, { objectMode: false, highWaterMark: 1 << 20 }),
-          child.stdin,
-        );
-      } catch (error) {
-        // A program that has ended reads no more; what it said is the reason, not the closed pipe.
-        if (isClosedPipe(error)) await child.done;
-        throw error;
-      }
-    }
+    const taken =
+      source === undefined || (await feedProgram(child, source, { onEarlyEnd: "stop" }));
     await child.done;
+    // As after \q in a script of somebody else's.
+    if (!taken) throw endedEarly(program);
   } finally {
     await child.stop();
   }
 }
 
-function isClosedPipe(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    "code" in error &&
-    (error.code === "EPIPE" || error.code === "ERR_STREAM_PREMATURE_CLOSE")
+function endedEarly(program: ClientProgram): AppError {
+  return new AppError(
+    "dump-not-taken",
+    ExitCode.invalidInput,
+    `${program} ended well before it had read all of the dump`,
+    { hint: "A command in it, such as \\q, ends it: take another backup." },
   );
 }

@@ -8,7 +8,7 @@ import type { OpenBackup } from "../../src/backup/open-backup.ts";
 import { readPart } from "../../src/backup/read-part.ts";
 import { checkFiles } from "../../src/backup/restore-files.ts";
 import { scanIncluded } from "../../src/backup/scan-files.ts";
-import type { DecryptionKeys, Encryption } from "../../src/bundle/encryption.ts";
+import { type DecryptionKeys, type Encryption, noKeys } from "../../src/bundle/encryption.ts";
 import { generateKeyPair } from "../../src/bundle/keys.ts";
 import type { Compression } from "../../src/bundle/layers.ts";
 import { AppError } from "../../src/errors.ts";
@@ -18,7 +18,7 @@ import { pgtenant } from "./command.ts";
 import { createDatabase, type TestDatabase } from "./database.ts";
 import { databasesLike, dropDatabases } from "./server-databases.ts";
 import { type Damage, damagesOfDump, damagesOfSet, type StoredSet } from "./tamper.ts";
-import { makeBackup, openMade, restoreMade, verifyMade } from "./whole-database.ts";
+import { makeBackup, openMade, restoreMade, verifyMade, withScripts } from "./whole-database.ts";
 import { wholeDigest } from "./whole-digest.ts";
 
 export interface TamperForm {
@@ -198,6 +198,28 @@ export class TamperedBackups {
         seen += 1;
       });
     }
+    await this.#assertUntouched();
+  }
+
+  /** A pg_restore that reads nothing and ends well hides no damage, and restores nothing. */
+  async endEarly(): Promise<void> {
+    const programs = await withScripts(join(this.#folder, "programs"), { pg_restore: "exit 0" });
+    const bytes = Buffer.from(this.#set.get(this.#dump) ?? "");
+    const last = bytes.length - 1;
+    bytes.writeUInt8(bytes.readUInt8(last) ^ 1, last);
+    const damage = { what: "the last bit flipped", key: this.#dump, bytes };
+    const open = () => openMade(this.#id, [this.#store]);
+    const into = `${this.#target.name}_into`;
+    const restore = async () =>
+      await restoreMade(this.#target.url, await open(), { into, jobs: 1, programs });
+    await this.#with(damage, async () => {
+      for (const work of [async () => await verifyMade(await open(), noKeys, programs), restore]) {
+        const refused = await this.#refusal(damage, work);
+        assert.match(String(refused?.message), /SHA-256/);
+      }
+    });
+    await verifyMade(await open(), noKeys, programs);
+    await assert.rejects(restore(), { exitCode: 3, code: "dump-not-taken" });
     await this.#assertUntouched();
   }
 

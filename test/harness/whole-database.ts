@@ -1,17 +1,45 @@
+import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { type BackupRequest, type BackupResult, backUp } from "../../src/backup/backup.ts";
+import type { ProgramOptions } from "../../src/backup/client-run.ts";
 import { type OpenBackup, openBackup } from "../../src/backup/open-backup.ts";
 import { restoreDatabase } from "../../src/backup/restore.ts";
 import type { RestoreRequest, RestoreResult } from "../../src/backup/restore-types.ts";
 import { type VerifiedBackup, verifyBackup } from "../../src/backup/verify-backup.ts";
 import { type DecryptionKeys, noKeys } from "../../src/bundle/encryption.ts";
+import { type ClientProgram, findClientPrograms } from "../../src/postgres/client-programs.ts";
 import { noProgress } from "../../src/progress.ts";
 import type { Store } from "../../src/storage/store.ts";
 
 const { PATH = "", HOME = "" } = process.env;
 
 /** The programs of this machine, with nothing else of our environment. */
-export const ourPrograms = { binDir: undefined, path: PATH, environment: { PATH, HOME } };
+export const ourPrograms: ProgramOptions = {
+  binDir: undefined,
+  path: PATH,
+  environment: { PATH, HOME },
+};
+
+/** The programs of this machine, but for those that are scripts, in a folder that is made for them. */
+export async function withScripts(
+  folder: string,
+  scripts: Readonly<Partial<Record<ClientProgram, string>>>,
+): Promise<ProgramOptions> {
+  await mkdir(folder);
+  const { binDir } = await findClientPrograms({ path: PATH, serverMajor: 14 });
+  for (const program of ["pg_dump", "pg_dumpall", "pg_restore", "psql"] as const) {
+    const real = join(binDir, program);
+    const ours = join(folder, program);
+    const script = scripts[program];
+    if (script === undefined) await symlink(real, ours);
+    else {
+      const text = `#!/bin/sh\nif [ "$1" = --version ]; then exec ${real} --version; fi\n${script}\n`;
+      await writeFile(ours, text, { mode: 0o755 });
+    }
+  }
+  return { ...ourPrograms, binDir: folder };
+}
 
 const never = new AbortController().signal;
 
@@ -56,10 +84,11 @@ export async function openMade(
 export async function verifyMade(
   backup: OpenBackup,
   keys: DecryptionKeys = noKeys,
+  programs = ourPrograms,
 ): Promise<VerifiedBackup> {
   return await verifyBackup(backup, {
     keys,
-    programs: ourPrograms,
+    programs,
     storedOnly: false,
     signal: never,
     onBytes: () => undefined,

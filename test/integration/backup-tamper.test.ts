@@ -26,4 +26,9 @@ suite("stored files that were damaged", () => {
       assert.ok(harmless.length <= 2, harmless.join("; "));
     });
   }
+
+  test("custom: that pg_restore ends well before it was given everything is no proof", async () => {
+    await backups.begin({ format: "custom", compression: "none", encryption: "none" });
+    await backups.endEarly();
+  });
 });

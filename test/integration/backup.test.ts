@@ -33,7 +33,13 @@ import { type CommandResult, pgtenant, spawnPgtenant } from "../harness/command.
 import { commandLines } from "../harness/command-lines.ts";
 import { createDatabase, serverUrl, type TestDatabase } from "../harness/database.ts";
 import { databaseAt, dropDatabases, onServer } from "../harness/server-databases.ts";
-import { makeBackup, openMade, ourPrograms, restoreMade } from "../harness/whole-database.ts";
+import {
+  makeBackup,
+  openMade,
+  ourPrograms,
+  restoreMade,
+  withScripts,
+} from "../harness/whole-database.ts";
 
 const never = new AbortController().signal;
 
@@ -483,14 +489,7 @@ suite("backup", () => {
     async function fakePrograms(script: string): Promise<string> {
       folders += 1;
       const bin = join(root, `bin ${folders}`);
-      await mkdir(bin);
-      const { findClientPrograms } = await import("../../src/postgres/client-programs.ts");
-      const { binDir } = await findClientPrograms({ path: process.env.PATH, serverMajor: 14 });
-      for (const program of ["pg_dumpall", "pg_restore", "psql"]) {
-        await symlink(join(binDir, program), join(bin, program));
-      }
-      const text = `#!/bin/sh\nif [ "$1" = --version ]; then exec ${join(binDir, "pg_dump")} --version; fi\n${script}\n`;
-      await writeFile(join(bin, "pg_dump"), text, { mode: 0o755 });
+      await withScripts(bin, { pg_dump: script });
       return bin;
     }
   });

@@ -12,6 +12,7 @@ import { loadDump } from "./load-dump.ts";
 import { totalsOf } from "./manifest.ts";
 import { type PreparedDump, prepareDump } from "./prepare-dump.ts";
 import { readPart } from "./read-part.ts";
+import { restoreApplication, takeOverRestores } from "./restore-session.ts";
 import type { RestoreMode, RestorePlan, RestoreRequest, RestoreResult } from "./restore-types.ts";
 import {
   createScratch,
@@ -24,9 +25,7 @@ import {
   clientsOf,
   databaseExists,
   endClients,
-  endRestoresOf,
   refuseClients,
-  restoreApplication,
   swapDatabases,
 } from "./swap-databases.ts";
 import { countTableRows, type RowDifference, rowDifferences } from "./table-rows.ts";
@@ -77,7 +76,7 @@ class Restore {
 
   async run(): Promise<RestoreResult> {
     const { backup, mode, onStep, signal } = this.#request;
-    await endRestoresOf(this.#admin, this.#target);
+    await takeOverRestores(this.#admin, this.#target);
     const swept = await sweepScratches(this.#admin, this.#target);
     for (const name of swept) {
       this.#notes.push(`database "${name}", left by a restore that was ended, was dropped`);
@@ -196,10 +195,18 @@ class Restore {
       server: this.#admin.serverVersion,
       target: this.#target,
       targetExists,
-      kept: mode === "swap" && targetExists ? keptName(this.#target, new Date()) : null,
+      kept: mode === "swap" && targetExists ? await this.#freeKeptName() : null,
       clients: targetExists ? await clientsOf(this.#admin, this.#target) : [],
       warnings,
     };
+  }
+
+  /** A restore that ended a moment ago may have taken the name of this second. */
+  async #freeKeptName(): Promise<string> {
+    for (let at = Date.now(); ; at += 1_000) {
+      const name = keptName(this.#target, new Date(at));
+      if (!(await databaseExists(this.#admin, name))) return name;
+    }
   }
 
   async #besideAndSwap(

@@ -11,9 +11,6 @@ export interface Client {
   readonly description: string;
 }
 
-/** What the sessions of a restore are called on the server. */
-export const restoreApplication = "pgtenant restore";
-
 const attempts = 5;
 const lookAgainMs = 100;
 
@@ -134,15 +131,4 @@ async function endingClients<T>(
 export async function endClients(admin: Session, database: string): Promise<void> {
   await sql`SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
              WHERE datname = ${database} AND pid <> pg_backend_pid()`.execute(admin.db);
-}
-
-/**
- * Ends the sessions in a database that a restore which was killed has left there: the server notices
- * the end of a program only when it has something to tell it, and of a machine after hours. The
- * caller holds the lock of the database, so that no other restore is at work in it.
- */
-export async function endRestoresOf(admin: Session, database: string): Promise<void> {
-  await sql`SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-             WHERE datname = ${database} AND application_name = ${restoreApplication}
-               AND usename = current_user AND pid <> pg_backend_pid()`.execute(admin.db);
 }

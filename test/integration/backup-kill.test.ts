@@ -6,7 +6,7 @@ import { after, before, suite, test } from "node:test";
 import { Client } from "pg";
 import { generateKeyPair } from "../../src/bundle/keys.ts";
 import { openLocalStore } from "../../src/storage/local-store.ts";
-import { createDatabase, type TestDatabase } from "../harness/database.ts";
+import { createDatabase, serverUrl, type TestDatabase } from "../harness/database.ts";
 import { backupForms, KilledBackups } from "../harness/kill-backup.ts";
 import { KilledRestores, restoreForms } from "../harness/kill-restore.ts";
 import { makeBackup, openMade, restoreMade } from "../harness/whole-database.ts";
@@ -64,16 +64,36 @@ suite("backups and restores that are killed with SIGKILL", () => {
   test("sessions that the server still has of a restore whose machine is gone are ended", async () => {
     const store = openLocalStore(join(folder, "backups"));
     const { id } = await makeBackup(source.url, [store]);
-    const url = new URL(source.url);
-    url.searchParams.set("application_name", "pgtenant restore");
-    const left = new Client({ connectionString: url.href });
-    left.on("error", () => undefined); // it is going to be ended
-    await left.connect();
-    await left.query("BEGIN; LOCK TABLE parents");
+    const left = await Promise.all([
+      leftSession(source.url, "BEGIN; LOCK TABLE parents"),
+      leftSession(serverUrl(), markOf(source.name)),
+    ]);
+    const ofAnother = await leftSession(serverUrl(), markOf(live.name));
+    // As a CREATE DATABASE that goes on without whoever wanted it.
+    const atWork = left[1]?.query("SELECT pg_sleep(60)");
+    const ended = assert.rejects(atWork ?? Promise.resolve(), { code: "57P01" });
     const { plan } = await restoreMade(source.url, await openMade(id, [store]), {
       mode: "in-place",
     });
     assert.deepEqual(plan.clients, []);
-    await assert.rejects(left.query("SELECT"));
+    await ended;
+    for (const client of left) await assert.rejects(client.query("SELECT"));
+    await ofAnother.query("SELECT");
+    await ofAnother.end();
   });
+
+  async function leftSession(url: string, sql: string): Promise<Client> {
+    const named = new URL(url);
+    named.searchParams.set("application_name", "pgtenant restore");
+    const client = new Client({ connectionString: named.href });
+    client.on("error", () => undefined); // it is going to be ended
+    await client.connect();
+    await client.query(sql);
+    return client;
+  }
 });
+
+/** Marks a session as the one of a restore of this database: "pgtr". */
+function markOf(database: string): string {
+  return `SELECT pg_advisory_lock(${0x70677472}, hashtext('${database}'))`;
+}

@@ -191,6 +191,21 @@ suite("restore", () => {
       );
     });
 
+    test("two within one second keep both databases that were there", async (context) => {
+      context.mock.timers.enable({ apis: ["Date"], now: Date.UTC(2026, 0, 1, 2) });
+      const was = [await damage(), original];
+      const opened = await openMade(plain.id, [store]);
+      const kept = [
+        (await restoreMade(target.url, opened)).plan.kept ?? "",
+        (await restoreMade(target.url, opened)).plan.kept ?? "",
+      ];
+      assert.deepEqual(kept, [
+        `${target.name}_before_20260101_020000`,
+        `${target.name}_before_20260101_020001`,
+      ]);
+      for (const [at, name] of kept.entries()) assert.deepEqual(await digestOf(name), was[at]);
+    });
+
     test("is not wanted where there is no such database, nor by --into and --dry-run", async () => {
       const [fresh, into] = [freshName(), freshName()];
       const result = succeeded(await run([plain.id], { url: serverUrl(fresh) }));

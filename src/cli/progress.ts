@@ -34,15 +34,23 @@ function speed(value: number, seconds: number, unit: ProgressUnit): string {
 
 const messageEveryMs = 500;
 
+/** At most so many messages in a time, the last one always: nothing may follow it for hours. */
 function openMessages(doing: string): ProgressListener {
   let told = { step: doing, done: 0, total: 0 };
-  let sentAt = 0;
-  const tell = () => {
-    const now = performance.now();
-    if (now - sentAt < messageEveryMs || process.connected !== true) return;
-    sentAt = now;
+  let sentAt = Number.NEGATIVE_INFINITY;
+  let waiting: NodeJS.Timeout | undefined;
+  const send = () => {
+    waiting = undefined;
+    sentAt = performance.now();
     // The service may end in this moment; what it wants to know then is nothing.
-    process.send?.(told, undefined, undefined, () => undefined);
+    if (process.connected === true) process.send?.(told, undefined, undefined, () => undefined);
+  };
+  const tell = () => {
+    if (waiting !== undefined) return;
+    const wait = sentAt + messageEveryMs - performance.now();
+    if (wait <= 0) send();
+    // Telling how it goes is no reason to stay.
+    else waiting = setTimeout(send, wait).unref();
   };
   return {
     wantsTotal: false,
@@ -55,7 +63,10 @@ function openMessages(doing: string): ProgressListener {
       told = { ...told, step, done: told.done + amount };
       tell();
     },
-    stop: () => undefined,
+    stop() {
+      clearTimeout(waiting);
+      waiting = undefined;
+    },
   };
 }
 

@@ -86,16 +86,24 @@ export async function pgtenant(
   child.stdin.on("error", () => {}); // it may end without reading its input
   child.stdin.end(options.input);
   try {
-    const [stdout, stderr] = await Promise.all([
-      buffer(child.stdout),
-      text(child.stderr),
-      once(child, "close"),
-    ]);
+    const result = await resultOf(child);
     if (timedOut) {
-      throw new Error(`pgtenant ${args.join(" ")} took longer than ${timeoutMs} ms:\n${stderr}`);
+      throw new Error(
+        `pgtenant ${args.join(" ")} took longer than ${timeoutMs} ms:\n${result.stderr}`,
+      );
     }
-    return { code: child.exitCode, signal: child.signalCode, stdout, stderr };
+    return result;
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Waits for the end of a command that `spawnPgtenant` has started. */
+export async function resultOf(child: ChildProcessWithoutNullStreams): Promise<CommandResult> {
+  const [stdout, stderr] = await Promise.all([
+    buffer(child.stdout),
+    text(child.stderr),
+    once(child, "close"),
+  ]);
+  return { code: child.exitCode, signal: child.signalCode, stdout, stderr };
 }

@@ -46,7 +46,10 @@ suite("secrets of whole-database commands", () => {
     root = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
     await mkdir(join(root, "temp"));
     database = await createDatabase("backup secrets", "empty");
-    await database.query("CREATE TABLE t AS SELECT g FROM generate_series(1, 100) g");
+    // Half a second to load, so that a look every few hundredths sees the programs that load it.
+    await database.query(`
+      CREATE TABLE t (g int CHECK (pg_sleep(0.005)::text IS NOT NULL));
+      INSERT INTO t SELECT generate_series(1, 100)`);
     await onServer(
       `CREATE ROLE ${role} LOGIN SUPERUSER PASSWORD '${password.replaceAll("'", "''")}'`,
     );

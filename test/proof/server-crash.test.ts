@@ -3,12 +3,16 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "pg";
 import { startThrowawayServer, type ThrowawayServer } from "../../src/postgres/throwaway-server.ts";
-import { pgtenant } from "../harness/command.ts";
 import { seededRandom } from "../harness/corruptions.ts";
-import { assertImports, measureImport } from "../harness/kill-import.ts";
+import {
+  assertImports,
+  measureImport,
+  momentsOf,
+  startImport,
+  waitFor,
+} from "../harness/kill-import.ts";
 import { type LostTenant, loseTenant } from "../harness/lost-tenant.ts";
 
 const seed = Number(process.env.PGTENANT_TEST_SEED ?? Date.now() % 1_000_000);
@@ -57,16 +61,14 @@ suite(`an import whose server is stopped with -m immediate; PGTENANT_TEST_SEED=$
   }
 
   test(`at ${crashes} random moments exits 7, has written nothing or all, and runs again`, async (context) => {
-    const random = seededRandom(seed);
-    const length = Math.max(await measureImport(tenant), await measureImport(tenant));
+    const length = await measureImport(tenant);
     const seen: string[] = [];
-    for (let i = 0; i < crashes; i += 1) {
+    for (const moment of momentsOf(length, crashes, seededRandom(seed))) {
       await tenant.lose();
-      const args = ["import", tenant.bundle, "--keep-in-flight", "--quiet"];
-      const importing = pgtenant(args, { url: server.url });
-      await sleep(((i + random()) / crashes) * length);
+      const importing = startImport(tenant);
+      await waitFor(importing, moment);
       await server.stop("immediate");
-      const { code, stderr, stdout } = await importing;
+      const { code, stderr } = await importing.result;
       await server.start();
       const state = await tenant.state();
       if (code === 0) assert.equal(state, "whole");
@@ -79,14 +81,13 @@ suite(`an import whose server is stopped with -m immediate; PGTENANT_TEST_SEED=$
         assert.match(stderr, /^hint: \p{Lu}.*\.$/mu);
         assert.doesNotMatch(stderr, /^\s+at |internal error/m);
       }
-      seen.push(
-        code === 0 ? "ended" : `${stdout.length > 0 ? "applying" : "before the plan"}, ${state}`,
-      );
+      const phase = importing.hasPlan() ? "applying" : "before the plan";
+      seen.push(code === 0 ? "ended" : `${phase}, ${state}`);
       await assertImports(tenant);
       assert.equal(await tenant.state(), "whole");
     }
     context.diagnostic(
-      `an import of ${tenant.rows} rows takes ${Math.round(length)} ms; crashed: ${seen.join("; ")}`,
+      `an import of ${tenant.rows} rows takes ${Math.round(length.staging)} ms to its plan, then ${Math.round(length.applying)} ms; crashed: ${seen.join("; ")}`,
     );
     assert.ok(
       seen.some((moment) => moment.startsWith("applying")),

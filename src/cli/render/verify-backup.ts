@@ -46,18 +46,12 @@ function details({ manifest, parts, format, server }: VerifiedBackup): readonly 
       ? []
       : [
           `  made by ${manifest.tool} with pg_dump ${manifest.source.pgDump} in ${duration(manifest.durationSeconds)}`,
-          ...(manifest.source.snapshotLsn === null
-            ? []
-            : [`  snapshot at ${manifest.source.snapshotLsn}`]),
+          `  snapshot at ${manifest.source.snapshotLsn}`,
           ...(manifest.keyIds.length === 0
             ? []
             : [`  can be read with: ${manifest.keyIds.join(", ")}`]),
-          ...(manifest.tables === null
-            ? []
-            : [
-                `  ${counted(totalsOf(manifest).rows ?? 0, "row")} of ${counted(manifest.tables.length, "table")}:`,
-                ...manifest.tables.map((table) => `    ${table.table}: ${table.rows}`),
-              ]),
+          `  ${counted(totalsOf(manifest).rows, "row")} of ${counted(manifest.tables.length, "table")}:`,
+          ...manifest.tables.map((table) => `    ${table.table}: ${table.rows}`),
         ]),
   ];
 }

@@ -56,7 +56,7 @@ export function describe(backup: OpenBackup): DrilledBackup {
     format: manifest?.format ?? null,
     encryption: manifest?.parts[0]?.encryption ?? null,
     storedBytes: manifest === undefined ? null : totalsOf(manifest).storedBytes,
-    tables: manifest?.tables?.length ?? null,
+    tables: manifest?.tables.length ?? null,
     rows: manifest === undefined ? null : totalsOf(manifest).rows,
   };
 }

@@ -9,6 +9,7 @@ import { operatorName } from "../../journal/process-identity.ts";
 import { withMaintenanceSession } from "../../postgres/maintenance-session.ts";
 import { maintenanceUrl } from "../../postgres/maintenance-url.ts";
 import { type ConnectionOptions, type Session, withSession } from "../../postgres/session.ts";
+import { refuseStandby } from "../../postgres/standby.ts";
 import { sweepTempFolders } from "../../postgres/temp-folder.ts";
 import { fastSettings, withThrowawayServer } from "../../postgres/throwaway-server.ts";
 import { type OpenSchema, openSchema } from "../../tenant/open-schema.ts";
@@ -90,6 +91,7 @@ class Drill {
     try {
       await withTargetLock(connection, drillLockName(database), "drill", async (held) => {
         const version = await withMaintenanceSession(connection, this.#database, async (admin) => {
+          await refuseStandby(admin, "Drill on a server of the drill's own, with --embedded.");
           for (const name of await sweepDrills(admin, database)) {
             this.#notes.push(`database "${name}", left by a drill that was ended, was dropped`);
           }

@@ -1,7 +1,7 @@
 import { type RawBuilder, sql } from "kysely";
 import { columnOf, type Table } from "../../catalog/catalog.ts";
-import { AppError, ExitCode } from "../../errors.ts";
 import type { Session } from "../../postgres/session.ts";
+import { refuseStandby } from "../../postgres/standby.ts";
 import { keyOf, type TenantSchema } from "../../profile/classify.ts";
 
 /**
@@ -34,7 +34,10 @@ export async function createKeyTables(
   prefix: string,
   only?: ReadonlySet<string>,
 ): Promise<KeyTables> {
-  await refuseStandby(session);
+  await refuseStandby(
+    session,
+    "Connect to the primary; or export the whole tenant here, and choose the part when it is imported.",
+  );
   const indexes = new Map(schema.tables.map(({ name }, index) => [name, index]));
   const of = (table: string) =>
     sql`pg_temp.${sql.id(`pgtenant_${prefix}${indexes.get(table) ?? "none"}`)}`;
@@ -63,19 +66,5 @@ export async function clearKeyTables(
 function keyColumns(table: Table): readonly RawBuilder<unknown>[] {
   return keyOf(table).map(
     (name) => sql`${sql.id(name)} ${sql.raw(columnOf(table, name)?.type ?? "text")}`,
-  );
-}
-
-async function refuseStandby(session: Session): Promise<void> {
-  const { rows } = await sql<{ standby: boolean }>`
-    SELECT pg_is_in_recovery() AS standby`.execute(session.db);
-  if (rows[0]?.standby !== true) return;
-  throw new AppError(
-    "standby-has-no-temporary-tables",
-    ExitCode.database,
-    "a part of a tenant cannot be chosen on a standby, which has no temporary tables",
-    {
-      hint: "Connect to the primary; or export the whole tenant here, and choose the part when it is imported.",
-    },
   );
 }

@@ -7,7 +7,6 @@ import { type ExportResult, type Snapshot, withSnapshot } from "../export.ts";
 import { type ExportRequest, exportInto, type Source } from "../export-tenants.ts";
 import { listIdentities } from "../find-tenant.ts";
 import { type OpenSchema, openSchema } from "../open-schema.ts";
-import type { PartChooser } from "../selection/export-part.ts";
 import { type BegunSet, findUnfinished, newSet, type SetListener, takeStock } from "./begin-set.ts";
 import { openProgressLog, type ProgressLog, removeProgress } from "./progress-log.ts";
 import { type Reader, withReaders } from "./readers.ts";
@@ -83,13 +82,13 @@ export function exportAllTenants(
     const signal = AbortSignal.any([request.signal, lost.signal]);
     const guarded = { ...request, signal };
     session.client.once("end", () => lost.abort(sessionLost(session.database)));
-    const work = async (snapshot: Snapshot, part: PartChooser | undefined) => {
+    const work = async (snapshot: Snapshot) => {
       await lockSet(session, place.identity, request.shard);
       const tenants = (await listIdentities(session, schema)).filter(({ id }) =>
         isInShard(id, request.shard),
       );
       const begun = await beginSet(session, schema, request, place, tenants, listener);
-      const source = { session, schema, snapshot, part };
+      const source = { session, schema, snapshot };
       return await new SetExport(guarded, place, begun, source, listener).run(tenants);
     };
     try {
@@ -134,12 +133,15 @@ async function beginSet(
   return await newSet(store, { database, profile, shard: request.shard, series });
 }
 
+/** Whose snapshot it all is of; its session reads no tenant, so it needs no chooser of parts. */
+type SetSource = Omit<Source, "part">;
+
 /** One run's part of a set. */
 class SetExport {
   readonly #request: ExportSetRequest;
   readonly #place: SetPlace;
   readonly #begun: BegunSet;
-  readonly #source: Source;
+  readonly #source: SetSource;
   readonly #listener: ExportListener;
   readonly #exported: ExportedTenant[] = [];
   readonly #failed: FailedExport[] = [];
@@ -150,7 +152,7 @@ class SetExport {
     request: ExportSetRequest,
     place: SetPlace,
     begun: BegunSet,
-    source: Source,
+    source: SetSource,
     listener: ExportListener,
   ) {
     this.#request = request;
@@ -219,7 +221,7 @@ class SetExport {
     const { connection, jobs, selection, signal } = this.#request;
     const bar = this.#request.progress;
     bar.start(pending.length);
-    const options = { connection, jobs, selection, signal, warn: this.#listener.warn };
+    const options = { connection, jobs, selection, signal };
     let next = 0;
     await withReaders(this.#source, options, async (reader) => {
       for (let tenant = pending[next]; tenant !== undefined; tenant = pending[next]) {
@@ -228,7 +230,7 @@ class SetExport {
         bar.advance(tenant.slug ?? tenant.id, 1);
         await this.#writeDown(log, outcome);
         // A failure in the middle of a COPY costs the connection; the snapshot outlives it.
-        if ("error" in outcome && !reader.isOwner) return "again";
+        if ("error" in outcome) return "again";
       }
       return "done";
     });

@@ -32,15 +32,24 @@ export async function clientsOf(admin: Session, database: string): Promise<reado
   return rows;
 }
 
+const beforehand =
+  "Stop the control plane first (docker compose stop control-plane), or end the connections with --disconnect.";
+const staying =
+  "End what connects to it again and again, such as a monitor or a pooler, then restore again. To end sessions of other roles, this one needs pg_signal_backend.";
+
 /** @throws {AppError} exit 4, naming who is connected */
-export function refuseClients(database: string, clients: readonly Client[]): void {
+export function refuseClients(
+  database: string,
+  clients: readonly Client[],
+  hint = beforehand,
+): void {
   if (clients.length === 0) return;
   throw new AppError(
     "clients-connected",
     ExitCode.refused,
     `${clients.length} client${clients.length === 1 ? " is" : "s are"} connected to database "${database}"`,
     {
-      hint: "Stop the control plane first (docker compose stop control-plane), or end the connections with --disconnect.",
+      hint,
       details: clients.map((client) => `process ${client.pid}: ${client.description}`),
       data: { clients },
     },
@@ -54,7 +63,7 @@ export interface Swap {
   readonly restored: string;
   /** What the database of that name is called afterwards; undefined when there is none. */
   readonly kept: string | undefined;
-  /** Ends the connections of others; without it they are a reason to refuse. */
+  /** Ends others' connections to the one that has the name; without it they are a reason to refuse. */
   readonly disconnect: boolean;
 }
 
@@ -63,7 +72,9 @@ export interface Swap {
  * we are killed, the name belongs to a whole database.
  *
  * A rename waits a few seconds for the sessions of the database to leave while new ones wait for
- * the rename; so sessions are ended while it waits, and nobody slips in between.
+ * the rename; so sessions are ended while it waits, and nobody slips in between. Those in the
+ * restored database are ended in any case: a monitor that looks into every database, or a pooler
+ * that keeps what it has opened, must not cost a restore of hours.
  *
  * @throws {AppError} exit 4 when clients are connected and may not be disconnected
  */
@@ -76,15 +87,17 @@ export async function swapDatabases(
     if (swap.kept !== undefined && !swap.disconnect) {
       refuseClients(swap.name, await clientsOf(admin, swap.name));
     }
+    const ending = swap.disconnect && swap.kept !== undefined ? [swap.name] : [];
     try {
-      await (swap.disconnect && swap.kept !== undefined
-        ? endingClients(connection, swap.name, () => rename(admin, swap))
-        : rename(admin, swap));
+      await endingClients(connection, [...ending, swap.restored], () => rename(admin, swap));
       return;
     } catch (error) {
-      if (sqlStateOf(error) !== SqlState.objectInUse || attempt === attempts) {
-        throw databaseError(error);
+      if (sqlStateOf(error) !== SqlState.objectInUse) throw databaseError(error);
+      if (attempt < attempts) continue;
+      for (const database of [swap.name, swap.restored]) {
+        refuseClients(database, await clientsOf(admin, database), staying);
       }
+      throw databaseError(error);
     }
   }
 }
@@ -107,10 +120,10 @@ async function rename(admin: Session, swap: Swap): Promise<void> {
   }
 }
 
-/** Ends the sessions of a database, again and again, while `work` is under way. */
+/** Ends the sessions of databases, again and again, while `work` is under way. */
 async function endingClients<T>(
   connection: ConnectionOptions,
-  database: string,
+  databases: readonly string[],
   work: () => Promise<T>,
 ): Promise<T> {
   return await withSession(connection, async (other) => {
@@ -118,10 +131,13 @@ async function endingClients<T>(
     const done = work().finally(() => {
       working = false;
     });
-    done.catch(() => undefined); // it is awaited below
+    const settled = done.catch(() => undefined); // it is awaited below
     while (working) {
-      await endClients(other, database);
-      await new Promise((resolve) => setTimeout(resolve, lookAgainMs));
+      for (const database of databases) {
+        // Where this role may not, the work says who is in its way.
+        await endClients(other, database).catch(() => undefined);
+      }
+      await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, lookAgainMs))]);
     }
     return await done;
   });

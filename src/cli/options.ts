@@ -104,6 +104,7 @@ export function connectionOf(context: Context, doing: string): ConnectionOptions
     // PostgreSQL cuts it at 63 bytes, and complains about what is not ASCII.
     applicationName: `pgtenant ${doing}`.replace(/[^\x20-\x7e]/g, "?").slice(0, 63),
     signal: context.signal,
+    pooler: context.config.pooler,
   };
 }
 

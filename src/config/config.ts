@@ -82,6 +82,8 @@ export interface Config {
   };
   /** The folder of PostgreSQL's server programs; undefined to search for them. */
   readonly pgBin: string | undefined;
+  /** What to make of a connection pooler that is found in between. */
+  readonly pooler: "refuse" | "session";
   /** `PATH`, to search for programs. */
   readonly searchPath: string | undefined;
   /** What PostgreSQL's client programs get of the environment: its own variables, and the paths. */
@@ -176,6 +178,7 @@ export function resolveConfig(
       httpToken: read(variables.httpToken),
     }),
     pgBin: read(variables.pgBin),
+    pooler: withDefault(variables.pooler) === "session" ? "session" : "refuse",
     searchPath: environment.PATH,
     programEnvironment: programEnvironment(environment),
     secrets: [

@@ -218,6 +218,12 @@ export const variables = {
     form: "the name or the path of a profile",
     accepts: anything,
   },
+  pooler: {
+    name: "PGTENANT_POOLER",
+    default: "refuse",
+    form: "refuse, or session where the pooler in between gives each client a session of its own",
+    accepts: (value) => value === "refuse" || value === "session",
+  },
   pgBin: { name: "PGTENANT_PG_BIN", form: "the path of a folder", accepts: anything },
 } as const satisfies Readonly<Record<string, Variable>>;
 

@@ -13,9 +13,17 @@ export interface Session {
   /** The server's version number as `server_version_num` has it: 150018. */
   readonly serverVersionNumber: number;
   readonly database: string;
+  /** Whether a pooler stands between us and the server. */
+  readonly pooled: boolean;
   /** Looks at what others have committed since, from a connection of its own. */
   readonly beside: <T>(look: (session: Session) => Promise<T>) => Promise<T>;
 }
+
+/**
+ * A pooler that hands a session to other clients between two transactions would hand them our
+ * settings and temporary tables, and us theirs. `session` says that the one in between does not.
+ */
+export type PoolerPolicy = "refuse" | "session";
 
 export interface ConnectionOptions {
   /** A PostgreSQL URL; `sslmode` means what libpq means by it. */
@@ -28,6 +36,8 @@ export interface ConnectionOptions {
   readonly connectTimeoutMs?: number;
   /** How long a starting or recovering server is waited for, in milliseconds. */
   readonly startupPatienceMs?: number;
+  /** `refuse` by default. */
+  readonly pooler?: PoolerPolicy;
 }
 
 const oldestServer = 140000;
@@ -69,8 +79,8 @@ const parsedTypes = new Set<number>([
  * Opens one connection, gives it the settings that the bundle format demands, and closes it
  * when `use` is done.
  *
- * @throws {AppError} exit 7 when the server cannot be reached, refuses the login or is too old;
- *   exit 2 when the URL cannot be read. No message holds the password.
+ * @throws {AppError} exit 7 when the server cannot be reached, refuses the login, is too old or is
+ *   behind a pooler; exit 2 when the URL cannot be read. No message holds the password.
  */
 export async function withSession<T>(
   options: ConnectionOptions,
@@ -81,7 +91,7 @@ export async function withSession<T>(
   options.signal?.addEventListener("abort", cut, { once: true });
   try {
     const beside: Session["beside"] = (look) => withSession(options, look);
-    return await use({ ...(await prepareSession(client)), beside });
+    return await use({ ...(await prepareSession(client, options.pooler ?? "refuse")), beside });
   } catch (error) {
     throw databaseError(error);
   } finally {
@@ -165,10 +175,14 @@ export function invalidUrl(): AppError {
   });
 }
 
-async function prepareSession(client: pg.Client): Promise<Omit<Session, "beside">> {
+async function prepareSession(
+  client: pg.Client,
+  pooler: PoolerPolicy,
+): Promise<Omit<Session, "beside">> {
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: poolOf(client) }) });
-  const { rows } = await sql<{ version: string; number: string; database: string }>`
+  const { rows } = await sql<{ version: string; number: string; database: string; pid: number }>`
     SELECT current_setting('server_version') AS version,
+           pg_backend_pid() AS pid,
            current_setting('server_version_num') AS number,
            current_database() AS database`.execute(db);
   const [row] = rows;
@@ -182,6 +196,9 @@ async function prepareSession(client: pg.Client): Promise<Omit<Session, "beside"
       { hint: "PostgreSQL 14 to 18 are supported; upgrade the server first." },
     );
   }
+  const pooled = isPooled(client, row.pid);
+  if (pooled && pooler === "refuse") throw behindPooler();
+
   const settings = Object.entries(sessionSettings).map(
     ([name, value]) => sql`set_config(${name}, ${value}, false)`,
   );
@@ -193,7 +210,25 @@ async function prepareSession(client: pg.Client): Promise<Omit<Session, "beside"
     serverVersion: row.version.split(" ")[0] ?? row.version,
     serverVersionNumber,
     database: row.database,
+    pooled,
   };
+}
+
+/** A pooler makes up the process number that it tells its clients; the server tells its own. */
+function isPooled(client: pg.Client, pid: number): boolean {
+  const { processID: announced } = client as { readonly processID?: number | null };
+  return typeof announced === "number" && announced !== pid;
+}
+
+function behindPooler(): AppError {
+  return new AppError(
+    "pooler",
+    ExitCode.database,
+    "a connection pooler such as PgBouncer stands between us and the server",
+    {
+      hint: "Name the server itself in DATABASE_URL: other clients of the pooler would get our settings, and we theirs. Where it gives each client a session of its own (pool_mode = session), PGTENANT_POOLER=session says so.",
+    },
+  );
 }
 
 /**

@@ -2,7 +2,9 @@ import { access, constants } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
-import { withSession } from "../postgres/session.ts";
+import { type ConnectionOptions, withSession } from "../postgres/session.ts";
+
+type Server = Pick<ConnectionOptions, "databaseUrl" | "pooler">;
 
 const patienceMs = 2_000;
 
@@ -10,19 +12,19 @@ const patienceMs = 2_000;
  * Whether a backup could begin: the database answers and the folder can be written, both within
  * two seconds. It never throws, and whoever asks meanwhile gets the same answer.
  */
-export function readinessOf(databaseUrl: string, folder: string): () => Promise<boolean> {
+export function readinessOf(server: Server, folder: string): () => Promise<boolean> {
   let running: Promise<boolean> | undefined;
   return () => {
-    running ??= bounded(databaseUrl, folder).finally(() => {
+    running ??= bounded(server, folder).finally(() => {
       running = undefined;
     });
     return running;
   };
 }
 
-async function bounded(databaseUrl: string, folder: string): Promise<boolean> {
+async function bounded(server: Server, folder: string): Promise<boolean> {
   const stop = new AbortController();
-  const both = Promise.all([answers(databaseUrl, stop.signal), writable(folder)]);
+  const both = Promise.all([answers(server, stop.signal), writable(folder)]);
   const result = await Promise.race([
     both.then(
       () => true,
@@ -34,9 +36,13 @@ async function bounded(databaseUrl: string, folder: string): Promise<boolean> {
   return result;
 }
 
-async function answers(databaseUrl: string, signal: AbortSignal): Promise<void> {
+async function answers(
+  { databaseUrl, pooler = "refuse" }: Server,
+  signal: AbortSignal,
+): Promise<void> {
   const connection = {
     databaseUrl,
+    pooler,
     applicationName: "pgtenant ready",
     signal,
     connectTimeoutMs: patienceMs,

@@ -44,7 +44,7 @@ export async function serveStatus(
     ...http,
     token: httpToken,
     status: statusReaderOf(config, places),
-    ready: readinessOf(config.databaseUrl, places.folder),
+    ready: readinessOf(config, places.folder),
     warn,
   });
 }

@@ -43,7 +43,7 @@ const keySeed = 0x7067746e;
  * and in the backups' manifests. A replica that dies loses its claims with its sessions.
  */
 export function databaseClaims(
-  { databaseUrl }: Pick<ConnectionOptions, "databaseUrl">,
+  { databaseUrl, pooler = "refuse" }: Pick<ConnectionOptions, "databaseUrl" | "pooler">,
   database: string,
   options: { readonly graceMs?: number } = {},
 ): SlotClaims {
@@ -64,7 +64,7 @@ export function databaseClaims(
       if (givenUp.aborted) giveUp();
       // Its end does not cut the session: what runs under a claim has to clear up first.
       const session = withMaintenanceSession(
-        { databaseUrl, applicationName },
+        { databaseUrl, applicationName, pooler },
         database,
         async (open) => {
           if (givenUp.aborted) return;

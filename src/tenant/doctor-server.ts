@@ -9,7 +9,6 @@ interface ServerFacts {
   superuser: boolean;
   recovering: boolean;
   read_only: boolean;
-  pid: number;
   temp: boolean;
   archive_mode: string;
 }
@@ -24,7 +23,6 @@ export async function checkServer(
            (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
            pg_is_in_recovery() AS recovering,
            current_setting('default_transaction_read_only')::bool AS read_only,
-           pg_backend_pid() AS pid,
            has_database_privilege(current_database(), 'TEMP') AS temp,
            current_setting('archive_mode') AS archive_mode`.execute(session.db);
   const [facts] = rows;
@@ -60,7 +58,7 @@ export async function checkServer(
       hint: `GRANT TEMP ON DATABASE "${session.database}" TO "${facts.user}"`,
     });
   }
-  const pooler = poolerFinding(session, facts.pid, databaseUrl);
+  const pooler = poolerFinding(session, databaseUrl);
   if (pooler !== undefined) findings.push(pooler);
   findings.push(await archivingFinding(session, facts.archive_mode));
   return findings;
@@ -114,21 +112,14 @@ async function archivingFinding(session: Session, mode: string): Promise<DoctorF
   };
 }
 
-/** A pooler makes up the process number it sends to its clients; the server tells its own. */
-function poolerFinding(
-  session: Session,
-  pid: number,
-  databaseUrl: string,
-): DoctorFinding | undefined {
-  const announced = (session.client as { readonly processID?: number | null }).processID;
-  const another = typeof announced === "number" && announced !== pid;
+function poolerFinding(session: Session, databaseUrl: string): DoctorFinding | undefined {
   const usualPort = URL.canParse(databaseUrl) && new URL(databaseUrl).port === "6432";
-  if (!another && !usualPort) return undefined;
+  if (!session.pooled && !usualPort) return undefined;
   return {
     level: "warning",
     check: "pooler",
-    message: another
-      ? "a connection pooler such as PgBouncer stands between us and the server"
+    message: session.pooled
+      ? "a connection pooler stands between us and the server, and PGTENANT_POOLER says that sessions are not shared"
       : "port 6432 is PgBouncer's usual port",
     hint: "Name the server itself in DATABASE_URL: locks, temporary tables and settings need a session of their own.",
   };

@@ -1,15 +1,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { accessSync, constants } from "node:fs";
 import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { findProgram } from "./find-program.ts";
 
 /** How to reach the S3 server of a test run. */
 export interface S3Access {
@@ -38,20 +38,10 @@ export function s3Missing(): string | undefined {
 
 /** What a machine lacks to start an S3 server. */
 export function missingProgram(): string | undefined {
-  const folders = (process.env.PATH ?? "").split(delimiter);
-  const missing = programs.find((program) => !folders.some((folder) => isProgram(folder, program)));
+  const missing = programs.find((program) => findProgram(program) === undefined);
   return missing === undefined
     ? undefined
     : `${missing} is not installed: apt-get install --no-install-recommends radosgw ceph-mon ceph-osd ceph-common`;
-}
-
-function isProgram(folder: string, name: string): boolean {
-  try {
-    accessSync(join(folder, name), constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /**

@@ -14,6 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { gunzipSync, gzipSync } from "node:zlib";
@@ -248,6 +249,35 @@ suite("restore", () => {
         await client.end();
       }
       await assertUntouched(was);
+    });
+
+    test("a monitor that sits in every database is no reason to throw a restored one away", async () => {
+      const into = freshName();
+      let looping = true;
+      const inside: Client[] = [];
+      const loop = async () => {
+        while (looping) {
+          for (const name of await databasesLike(`${into}_restoring`)) {
+            const client = new Client({ connectionString: serverUrl(name) });
+            client.on("error", () => undefined); // it is going to be ended
+            await client.connect().then(
+              () => inside.push(client),
+              () => undefined,
+            );
+          }
+          await sleep(20);
+        }
+      };
+      const monitor = loop();
+      try {
+        await restoreMade(target.url, await openMade(plain.id, [store]), { into });
+      } finally {
+        looping = false;
+        await monitor;
+        for (const client of inside) await client.end().catch(() => undefined);
+      }
+      assert.ok(inside.length > 0, "the monitor was there");
+      assert.deepEqual(await digestOf(into), original);
     });
 
     for (const mode of ["swap", "in-place"] as const) {

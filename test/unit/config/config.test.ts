@@ -68,6 +68,7 @@ suite("the configuration", () => {
         httpToken: undefined,
       },
       pgBin: undefined,
+      pooler: "refuse",
       searchPath: undefined,
       programEnvironment: {},
       secrets: [],

@@ -234,7 +234,7 @@ suite("status over HTTP", () => {
     const { port } = silent.address() as AddressInfo;
     const begun = performance.now();
     const url = `postgres://u:p@127.0.0.1:${port}/nkudo`;
-    assert.equal(await readinessOf(url, "/tmp")(), false);
+    assert.equal(await readinessOf({ databaseUrl: url }, "/tmp")(), false);
     assert.ok(performance.now() - begun < 4_000);
     silent.close();
     const server = await startHttp({ ...options, ready: async () => false });

@@ -111,7 +111,10 @@ export function resolveConfig(
 
   const fromEnvironment =
     options.databaseUrl === undefined ? read(variables.databaseUrl) : undefined;
-  const databaseUrl = options.databaseUrl ?? fromEnvironment ?? variables.databaseUrl.default;
+  const databaseUrl = withTlsOf(
+    environment,
+    options.databaseUrl ?? fromEnvironment ?? variables.databaseUrl.default,
+  );
   const encryptionKey = read(variables.encryptionKey);
   if (options.databaseUrl !== undefined && holdsPassword(options.databaseUrl)) {
     warnings.push(
@@ -195,6 +198,27 @@ export function resolveConfig(
     ],
     warnings,
   });
+}
+
+const tlsVariables = {
+  PGSSLMODE: "sslmode",
+  PGSSLROOTCERT: "sslrootcert",
+  PGSSLCERT: "sslcert",
+  PGSSLKEY: "sslkey",
+} as const;
+
+/** libpq reads these itself; our own connections are to be no less safe than those of pg_dump. */
+function withTlsOf(environment: Environment, databaseUrl: string): string {
+  if (!URL.canParse(databaseUrl)) return databaseUrl;
+  const { searchParams } = new URL(databaseUrl);
+  const added = Object.entries(tlsVariables).flatMap(([variable, parameter]) => {
+    const value = environment[variable] ?? "";
+    return value === "" || searchParams.has(parameter)
+      ? []
+      : [`${parameter}=${encodeURIComponent(value)}`];
+  });
+  if (added.length === 0) return databaseUrl;
+  return `${databaseUrl}${databaseUrl.includes("?") ? "&" : "?"}${added.join("&")}`;
 }
 
 /** `PG…` as libpq reads them, and what a program needs to be found and to find its files. */

@@ -1,5 +1,6 @@
 import { AppError, ExitCode } from "../errors.ts";
 import { SqlState, sqlStateOf } from "./sqlstates.ts";
+import { tlsError } from "./tls.ts";
 
 /**
  * Turns what went wrong while connecting into an error an operator can act on. The URL is
@@ -17,9 +18,18 @@ export function connectionError(error: unknown, databaseUrl: string): AppError {
       "Put it into DATABASE_URL or DATABASE_URL_FILE.",
     );
   }
+  const tls = tlsError(error, target.server);
+  if (tls !== undefined) return tls;
   switch (sqlStateOf(error)) {
     case SqlState.invalidPassword:
     case SqlState.invalidAuthorization:
+      if (error instanceof Error && error.message.endsWith("no encryption")) {
+        return fail(
+          "encryption-wanted",
+          `the server at ${target.server} refused a connection of user "${target.user}" that is not encrypted`,
+          "Leave sslmode=disable out of DATABASE_URL, or write sslmode=require. If that does not help, look at the server's pg_hba.conf.",
+        );
+      }
       return fail(
         "login-refused",
         `the server at ${target.server} refused the login of user "${target.user}"`,

@@ -4,6 +4,7 @@ import { AppError, ExitCode } from "../errors.ts";
 import { connectionError } from "./connection-errors.ts";
 import { databaseError } from "./database-errors.ts";
 import { SqlState, sqlStateOf } from "./sqlstates.ts";
+import { type Encryption, encryptionsOf, isRefusedEncryption, withoutEncryption } from "./tls.ts";
 
 /** One connection, once as Kysely for queries and once as the client that COPY needs. */
 export interface Session {
@@ -102,8 +103,10 @@ export async function withSession<T>(
 
 async function connect(options: ConnectionOptions): Promise<pg.Client> {
   const deadline = Date.now() + (options.startupPatienceMs ?? 30_000);
-  for (;;) {
-    const client = makeClient(options);
+  const url = parseUrl(options.databaseUrl);
+  const encryptions = encryptionsOf(url);
+  for (let at = 0; ; ) {
+    const client = makeClient(url, options, encryptions[at] ?? false);
     // Without a listener a connection that dies between two queries would end the process;
     // the next query reports it.
     client.on("error", () => undefined);
@@ -112,6 +115,10 @@ async function connect(options: ConnectionOptions): Promise<pg.Client> {
       return client;
     } catch (error) {
       await client.end().catch(() => undefined);
+      if (at + 1 < encryptions.length && isRefusedEncryption(error)) {
+        at += 1;
+        continue;
+      }
       if (sqlStateOf(error) !== SqlState.cannotConnectNow || Date.now() > deadline) {
         throw connectionError(error, options.databaseUrl);
       }
@@ -120,13 +127,13 @@ async function connect(options: ConnectionOptions): Promise<pg.Client> {
   }
 }
 
-function makeClient(options: ConnectionOptions): pg.Client {
-  const client = new pg.Client(clientConfig(options));
+function makeClient(url: URL, options: ConnectionOptions, ssl: Encryption): pg.Client {
+  const client = new pg.Client(clientConfig(url, options, ssl));
   // pg leaves %3A, %2F and the like in a database's name as they are, and libpq does not.
   const { connectionParameters } = client as unknown as {
     readonly connectionParameters: { database?: string };
   };
-  const name = new URL(options.databaseUrl).pathname.slice(1);
+  const name = url.pathname.slice(1);
   if (name !== "") connectionParameters.database = decodeName(name);
   return client;
 }
@@ -139,18 +146,22 @@ function decodeName(name: string): string {
   }
 }
 
-function clientConfig(options: ConnectionOptions): pg.ClientConfig {
+function parseUrl(databaseUrl: string): URL {
   let url: URL;
   try {
-    url = new URL(options.databaseUrl);
+    url = new URL(databaseUrl);
   } catch {
     throw invalidUrl();
   }
   if (url.protocol !== "postgres:" && url.protocol !== "postgresql:") throw invalidUrl();
   if (hasLoosePassword(url)) throw invalidUrl();
-  url.searchParams.set("uselibpqcompat", "true");
+  return url;
+}
+
+function clientConfig(url: URL, options: ConnectionOptions, ssl: Encryption): pg.ClientConfig {
   return {
-    connectionString: url.href,
+    connectionString: withoutEncryption(url).href,
+    ssl,
     application_name: options.applicationName,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 15_000,
     keepAlive: true,

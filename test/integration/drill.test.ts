@@ -195,7 +195,11 @@ suite("drill", () => {
   });
 
   test("on a server of its own needs no other one, and is gone afterwards", async () => {
-    const env = { TMPDIR: await mkdtemp(join(tmpdir(), "pgtenant-test-")) };
+    const env = {
+      TMPDIR: await mkdtemp(join(tmpdir(), "pgtenant-test-")),
+      // Of the live server: its own speaks no TLS.
+      PGSSLMODE: "require",
+    };
     // The server's own account has to enter it.
     await chmod(env.TMPDIR, 0o711);
     // Nobody listens there.

@@ -135,7 +135,8 @@ class Drill {
         const { applicationName } = connection;
         const scratch: Scratch = {
           kind: "embedded",
-          connection: { databaseUrl: url, applicationName, signal },
+          // It speaks no TLS, whatever PGSSLMODE tells the programs.
+          connection: { databaseUrl: `${url}?sslmode=disable`, applicationName, signal },
           version,
           database: this.#database,
           signal,

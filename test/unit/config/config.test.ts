@@ -76,6 +76,21 @@ suite("the configuration", () => {
     });
   });
 
+  test("has libpq's variables for TLS in the URL, unless it says otherwise itself", () => {
+    const urlOf = (databaseUrl: string, environment: Readonly<Record<string, string>>) =>
+      resolveConfig({ databaseUrl }, environment).databaseUrl;
+    const variables = { PGSSLMODE: "verify-full", PGSSLROOTCERT: "/etc/my ca.crt" };
+    assert.equal(
+      urlOf("postgres://u@h/db", variables),
+      "postgres://u@h/db?sslmode=verify-full&sslrootcert=%2Fetc%2Fmy%20ca.crt",
+    );
+    assert.equal(
+      urlOf("postgres://u@h/db?sslmode=require", { PGSSLMODE: "disable", PGSSLKEY: "" }),
+      "postgres://u@h/db?sslmode=require",
+    );
+    assert.equal(urlOf("not a url", variables), "not a url");
+  });
+
   test("prefers a flag to the environment, and the environment to a default", () => {
     const environment = { DATABASE_URL: "postgres://env/a", PGTENANT_PROFILE: "env.json" };
     const fromEnvironment = resolveConfig({}, environment);

@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { lstat, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type Encryption, encryptionSuffix } from "../bundle/encryption.ts";
 import type { TenantIdentity } from "../bundle/format.ts";
@@ -23,10 +23,13 @@ export interface BundleForm {
   readonly encryption: Encryption;
 }
 
-/** The path of a tenant's bundle, or `-`; `taken` holds those of the same run, and gets this one. */
+/**
+ * The path of a tenant's bundle, or `-`; `taken` holds those of the same run, and gets this one.
+ * A dated name is of the snapshot's second, or of one right behind it where a file has that name.
+ */
 export async function bundlePath(
   destination: Destination,
-  form: BundleForm,
+  form: BundleForm & { readonly overwrite: boolean },
   tenant: TenantIdentity,
   createdAt: string,
   taken: Set<string>,
@@ -39,13 +42,17 @@ export async function bundlePath(
   if (!inFolder) return destination.path;
   const perTenant = destination.kind === "folder" && destination.perTenant;
   // Two tenants whose names differ only in characters that no file name may hold.
-  for (const named of [tenant, { ...tenant, slug: `${tenant.slug}_${tenant.id}` }]) {
-    const path = datedPath(destination.path, perTenant, named, createdAt, form);
-    if (taken.has(path.toLowerCase())) continue;
+  const names = [tenant, { ...tenant, slug: `${tenant.slug}_${tenant.id}` }];
+  for (let time = Date.parse(createdAt); ; time += 1_000) {
+    const at = new Date(time).toISOString();
+    const path = names
+      .map((named) => datedPath(destination.path, perTenant, named, at, form))
+      .find((one) => !taken.has(one.toLowerCase()));
+    if (path === undefined) throw new Error("two tenants have the same key");
+    if (!form.overwrite && (await isThere(path))) continue;
     taken.add(path.toLowerCase());
     return path;
   }
-  throw new Error("two tenants have the same key");
 }
 
 /** `tenant_acme_20240101_120000.jsonl.zst[.age]`, in the tenant's folder below the backup folder. */
@@ -73,6 +80,10 @@ function datedPath(
   const path = perTenant ? join(name.folder, name.file) : name.file;
   // The slashes after "s3:" are no folders.
   return isS3Url(folder) ? `${folder.replace(/\/$/, "")}/${path}` : join(folder, path);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return !isS3Url(path) && (await lstat(path).catch(() => undefined)) !== undefined;
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -398,8 +398,7 @@ suite("export --all", () => {
         await session.client.query("ROLLBACK");
       },
     );
-    // The shard has written some of the same names, if it was in this second.
-    const free = await run(["export", "--all", "-o", place, "--overwrite"]);
+    const free = await run(["export", "--all", "-o", place]);
     assert.equal(free.code, 0, free.stderr);
   });
 

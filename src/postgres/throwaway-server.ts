@@ -1,12 +1,11 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { appendFile, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { AppError, ExitCode } from "../errors.ts";
 import { findServerPrograms, type ServerSource } from "./find-server-programs.ts";
+import { freePort } from "./free-port.ts";
 import { Postmaster } from "./postmaster.ts";
 import { giveTo, type ServerAccount, serverAccount } from "./server-account.ts";
 import { makeThrowawayFolder } from "./throwaway-folder.ts";
@@ -209,13 +208,4 @@ async function startOnFreePort(
       if (!taken || attempt === 5) throw error;
     }
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

@@ -126,25 +126,32 @@ async function endingClients<T>(
   databases: readonly string[],
   work: () => Promise<T>,
 ): Promise<T> {
-  return await withSession(connection, async (other) => {
-    let working = true;
-    const done = work().finally(() => {
-      working = false;
-    });
-    const settled = done.catch(() => undefined); // it is awaited below
+  let working = true;
+  const done = work().finally(() => {
+    working = false;
+  });
+  const settled = done.catch(() => undefined); // it is awaited below
+  // Where no further session is to be had, or others may not be ended, the work says what is in its way.
+  await withSession(connection, async (other) => {
     while (working) {
-      for (const database of databases) {
-        // Where this role may not, the work says who is in its way.
-        await endClients(other, database).catch(() => undefined);
-      }
+      for (const database of databases) await endClients(other, database).catch(() => undefined);
       await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, lookAgainMs))]);
     }
-    return await done;
-  });
+  }).catch(() => undefined);
+  return await done;
 }
 
-/** Ends everybody else's sessions of a database; they may come back. */
+/**
+ * Ends everybody else's sessions of a database, as far as this role may; they may come back.
+ *
+ * @throws the server's error for the first one that may not be ended, when the others are
+ */
 export async function endClients(admin: Session, database: string): Promise<void> {
-  await sql`SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-             WHERE datname = ${database} AND pid <> pg_backend_pid()`.execute(admin.db);
+  const refused: unknown[] = [];
+  for (const { pid } of await clientsOf(admin, database)) {
+    await sql`SELECT pg_terminate_backend(${pid})`
+      .execute(admin.db)
+      .catch((error: unknown) => refused.push(error));
+  }
+  if (refused.length > 0) throw refused[0];
 }

@@ -64,8 +64,9 @@ function openMessages(doing: string): ProgressListener {
       tell();
     },
     stop() {
+      if (waiting === undefined) return;
       clearTimeout(waiting);
-      waiting = undefined;
+      send();
     },
   };
 }

@@ -211,8 +211,11 @@ const tlsVariables = {
 function withTlsOf(environment: Environment, databaseUrl: string): string {
   if (!URL.canParse(databaseUrl)) return databaseUrl;
   const { searchParams } = new URL(databaseUrl);
+  // As drivers write it, and JDBC; libpq takes it for this.
+  const demanded = searchParams.get("ssl") === "true" ? { PGSSLMODE: "require" } : {};
+  const values: Environment = { ...environment, ...demanded };
   const added = Object.entries(tlsVariables).flatMap(([variable, parameter]) => {
-    const value = environment[variable] ?? "";
+    const value = values[variable] ?? "";
     return value === "" || searchParams.has(parameter)
       ? []
       : [`${parameter}=${encodeURIComponent(value)}`];

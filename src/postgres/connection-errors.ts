@@ -5,8 +5,14 @@ import { tlsError } from "./tls.ts";
 /**
  * Turns what went wrong while connecting into an error an operator can act on. The URL is
  * named without its password and without its parameters.
+ *
+ * @param tried whether the server was asked for an encrypted connection, too
  */
-export function connectionError(error: unknown, databaseUrl: string): AppError {
+export function connectionError(
+  error: unknown,
+  databaseUrl: string,
+  tried: { readonly encrypted: boolean },
+): AppError {
   if (error instanceof AppError) return error;
   const target = describeTarget(databaseUrl);
   const fail = (code: string, message: string, hint: string) =>
@@ -23,7 +29,7 @@ export function connectionError(error: unknown, databaseUrl: string): AppError {
   switch (sqlStateOf(error)) {
     case SqlState.invalidPassword:
     case SqlState.invalidAuthorization:
-      if (error instanceof Error && error.message.endsWith("no encryption")) {
+      if (!tried.encrypted && error instanceof Error && error.message.endsWith("no encryption")) {
         return fail(
           "encryption-wanted",
           `the server at ${target.server} refused a connection of user "${target.user}" that is not encrypted`,

@@ -26,8 +26,22 @@ export async function withMaintenanceSession<T>(
     } catch (error) {
       // Dropped or closed to this role: the other one may not be.
       const closed = error instanceof AppError && error.exitCode === ExitCode.database;
-      if (reached || !closed || at === candidates.length - 1) throw error;
+      if (reached || !closed) throw error;
+      if (at < candidates.length - 1) continue;
+      await refusePooler(connection);
+      throw error;
     }
   }
   throw new Error("there is no candidate for the maintenance database");
+}
+
+/**
+ * A pooler may know the URL's own database only, which then explains why no other one was found.
+ *
+ * @throws {AppError} exit 7 when there is one in between
+ */
+async function refusePooler(connection: ConnectionOptions): Promise<void> {
+  await withSession(connection, async () => undefined).catch((error: unknown) => {
+    if (error instanceof AppError && error.code === "pooler") throw error;
+  });
 }

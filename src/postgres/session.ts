@@ -105,6 +105,7 @@ async function connect(options: ConnectionOptions): Promise<pg.Client> {
   const deadline = Date.now() + (options.startupPatienceMs ?? 30_000);
   const url = parseUrl(options.databaseUrl);
   const encryptions = encryptionsOf(url);
+  const tried: unknown[] = [];
   for (let at = 0; ; ) {
     const client = makeClient(url, options, encryptions[at] ?? false);
     // Without a listener a connection that dies between two queries would end the process;
@@ -116,15 +117,24 @@ async function connect(options: ConnectionOptions): Promise<pg.Client> {
     } catch (error) {
       await client.end().catch(() => undefined);
       if (at + 1 < encryptions.length && isRefusedEncryption(error)) {
+        tried.push(error);
         at += 1;
         continue;
       }
       if (sqlStateOf(error) !== SqlState.cannotConnectNow || Date.now() > deadline) {
-        throw connectionError(error, options.databaseUrl);
+        throw connectionError(tellingOf([...tried, error]), options.databaseUrl, {
+          encrypted: encryptions.some((one) => one !== false),
+        });
       }
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
   }
+}
+
+/** Where the server refuses us either way, what it says of the first, which is preferred. */
+function tellingOf(errors: readonly unknown[]): unknown {
+  const refused = errors.every((error) => sqlStateOf(error) === SqlState.invalidAuthorization);
+  return refused ? errors[0] : errors.at(-1);
 }
 
 function makeClient(url: URL, options: ConnectionOptions, ssl: Encryption): pg.Client {
@@ -162,6 +172,8 @@ function clientConfig(url: URL, options: ConnectionOptions, ssl: Encryption): pg
   return {
     connectionString: withoutEncryption(url).href,
     ssl,
+    // Every server understands it, whatever PGSSLNEGOTIATION says.
+    sslnegotiation: "postgres",
     application_name: options.applicationName,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 15_000,
     keepAlive: true,

@@ -1,4 +1,6 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
 import { type ConnectionOptions, getCACertificates } from "node:tls";
 import { AppError, ExitCode } from "../errors.ts";
 import { SqlState, sqlStateOf } from "./sqlstates.ts";
@@ -11,13 +13,15 @@ type Mode = (typeof modes)[number];
 
 /** As pg says it. */
 const unsupported = "The server does not support SSL connections";
-const parameters = ["ssl", "sslmode", "sslrootcert", "sslcert", "sslkey"];
+const parameters = ["ssl", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslnegotiation"];
 
 /**
- * What libpq tries for a URL, in its order: without `sslmode` encryption is preferred, and nobody's
- * certificate is looked at before `verify-ca`, or where a root certificate is named.
+ * What libpq tries for a URL, in its order. Without `sslmode` encryption is preferred; a
+ * certificate is looked at from `verify-ca` on, with `require` where there is a root certificate:
+ * the one that is named, or that of `~/.postgresql`.
  *
- * @throws {AppError} exit 2 for a mode that there is not, and a file that cannot be read
+ * @throws {AppError} exit 2 for a mode that there is not, one that is too weak for what it is given,
+ *   and a file that cannot be read
  */
 export function encryptionsOf(url: URL): readonly Encryption[] {
   const mode = modeOf(url);
@@ -25,27 +29,25 @@ export function encryptionsOf(url: URL): readonly Encryption[] {
   if ((url.searchParams.get("host") ?? decodeURIComponent(url.hostname)).startsWith("/")) {
     return [false];
   }
-  const root = url.searchParams.get("sslrootcert");
-  const own: ConnectionOptions = {
-    ...optional("cert", fileOf(url, "sslcert")),
-    ...optional("key", fileOf(url, "sslkey")),
-  };
-  const unverified = { ...own, rejectUnauthorized: false };
-  const ca = root === "system" ? getCACertificates("system") : fileOf(url, "sslrootcert");
-  const verified = { ...own, ...optional("ca", ca) };
   switch (mode) {
     case "disable":
       return [false];
     case "allow":
-      return [false, unverified];
+      return [false, { ...ownCertificate(url, "where-it-is"), rejectUnauthorized: false }];
     case "prefer":
-      return [unverified, false];
+      return [{ ...ownCertificate(url, "where-it-is"), rejectUnauthorized: false }, false];
     case "require":
-      return [root === null ? unverified : withAnyName(verified)];
     case "verify-ca":
-      return [withAnyName(verified)];
-    case "verify-full":
-      return [verified];
+    case "verify-full": {
+      const own = ownCertificate(url, "demanded");
+      const ca = rootOf(url);
+      if (ca === undefined) {
+        if (mode === "require") return [{ ...own, rejectUnauthorized: false }];
+        throw noRoot(mode);
+      }
+      const anyName = mode === "verify-full" ? {} : { checkServerIdentity: () => undefined };
+      return [{ ...own, ca, ...anyName }];
+    }
   }
 }
 
@@ -87,6 +89,24 @@ export function tlsError(error: unknown, server: string): AppError | undefined {
       "Name the server in DATABASE_URL as its certificate does; sslmode=verify-ca does not look at the name.",
     );
   }
+  if (/ALERT_.*(CERT|UNKNOWN_CA)/.test(code)) {
+    return fail(
+      "tls-own-certificate",
+      `the server at ${server} does not take our certificate: ${error.message}`,
+      "Name one that it trusts in DATABASE_URL: sslcert=FILE and sslkey=FILE.",
+    );
+  }
+  if (/^ERR_OSSL/.test(code)) {
+    return new AppError(
+      "unreadable-certificate",
+      ExitCode.usage,
+      `the certificates that the database URL names cannot be used: ${error.message}`,
+      {
+        hint: "Check that sslcert and sslrootcert are PEM files, and that sslkey is sslcert's.",
+        cause: error,
+      },
+    );
+  }
   if (/CERT|UNABLE_TO_(GET|VERIFY)/.test(code)) {
     const [reason] = error.message.split(";");
     return fail(
@@ -107,25 +127,66 @@ export function tlsError(error: unknown, server: string): AppError | undefined {
 
 function modeOf(url: URL): Mode {
   const given = url.searchParams.get("sslmode");
-  // As pg's own URLs have it.
-  if (given === null) return url.searchParams.get("ssl") === "true" ? "require" : "prefer";
+  const system = url.searchParams.get("sslrootcert") === "system";
+  if (given === null) return system ? "verify-full" : "prefer";
   const mode = modes.find((one) => one === given);
-  if (mode !== undefined) return mode;
-  throw new AppError(
-    "invalid-sslmode",
+  if (mode === undefined) {
+    throw new AppError(
+      "invalid-sslmode",
+      ExitCode.usage,
+      `the database URL has an sslmode that there is not: "${given}"`,
+      { hint: `It is one of ${modes.join(", ")}.` },
+    );
+  }
+  if (system && mode !== "verify-full") {
+    throw new AppError(
+      "weak-sslmode",
+      ExitCode.usage,
+      `sslmode=${mode} is too weak for sslrootcert=system: anybody has a certificate that this machine trusts`,
+      { hint: "Use sslmode=verify-full, or leave sslmode out." },
+    );
+  }
+  return mode;
+}
+
+function noRoot(mode: Mode): AppError {
+  return new AppError(
+    "no-root-certificate",
     ExitCode.usage,
-    `the database URL has an sslmode that there is not: "${given}"`,
-    { hint: `It is one of ${modes.join(", ")}.` },
+    `sslmode=${mode} needs a root certificate, and there is none in "${ofHome("root.crt")}"`,
+    {
+      hint: "Name one in DATABASE_URL: sslrootcert=FILE, or sslrootcert=system for those that this machine trusts.",
+    },
   );
 }
 
-function withAnyName(options: ConnectionOptions): ConnectionOptions {
-  return { ...options, checkServerIdentity: () => undefined };
+/** The certificates to trust; undefined where none is named and there is none of the user's. */
+function rootOf(url: URL): Buffer | string[] | undefined {
+  const named = url.searchParams.get("sslrootcert");
+  if (named === "system") return getCACertificates("system");
+  if (named !== null) return readNamed("sslrootcert", named);
+  const usual = ofHome("root.crt");
+  return existsSync(usual) ? readNamed("sslrootcert", usual) : undefined;
 }
 
-function fileOf(url: URL, parameter: string): Buffer | undefined {
-  const path = url.searchParams.get(parameter);
-  if (path === null) return undefined;
+/** What we show the server, if it asks: what is named, or the user's own. */
+function ownCertificate(url: URL, named: "demanded" | "where-it-is"): ConnectionOptions {
+  const pathOf = (parameter: string, usual: string): string | undefined => {
+    const given = url.searchParams.get(parameter);
+    const path = given ?? ofHome(usual);
+    return (given !== null && named === "demanded") || existsSync(path) ? path : undefined;
+  };
+  const cert = pathOf("sslcert", "postgresql.crt");
+  const key = pathOf("sslkey", "postgresql.key");
+  if (cert === undefined || key === undefined) return {};
+  return { cert: readNamed("sslcert", cert), key: readNamed("sslkey", key) };
+}
+
+function ofHome(name: string): string {
+  return join(homedir(), ".postgresql", name);
+}
+
+function readNamed(parameter: string, path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (cause) {
@@ -133,12 +194,8 @@ function fileOf(url: URL, parameter: string): Buffer | undefined {
     throw new AppError(
       "unreadable-certificate",
       ExitCode.usage,
-      `the file "${path}", which ${parameter} in the database URL names, cannot be read: ${reason}`,
+      `the file "${path}", which is ${parameter} of the database URL, cannot be read: ${reason}`,
       { hint: "Check the path and its rights.", cause },
     );
   }
-}
-
-function optional<K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } {
-  return (value === undefined ? {} : { [key]: value }) as { readonly [P in K]?: V };
 }

@@ -25,14 +25,15 @@ export interface BundleForm {
 
 /**
  * The path of a tenant's bundle, or `-`; `taken` holds those of the same run, and gets this one.
- * A dated name is of the snapshot's second, or of one right behind it where a file has that name.
+ * A dated name is of that second, or where a file has it and `next` allows it, of one right behind.
  */
 export async function bundlePath(
   destination: Destination,
-  form: BundleForm & { readonly overwrite: boolean },
+  form: BundleForm,
   tenant: TenantIdentity,
   createdAt: string,
   taken: Set<string>,
+  next: boolean,
 ): Promise<string> {
   if (destination.kind === "stdout") return "-";
   const inFolder =
@@ -49,7 +50,7 @@ export async function bundlePath(
       .map((named) => datedPath(destination.path, perTenant, named, at, form))
       .find((one) => !taken.has(one.toLowerCase()));
     if (path === undefined) throw new Error("two tenants have the same key");
-    if (!form.overwrite && (await isThere(path))) continue;
+    if (next && (await isThere(path))) continue;
     taken.add(path.toLowerCase());
     return path;
   }

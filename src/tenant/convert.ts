@@ -144,6 +144,7 @@ async function writeDocument(
     tenant,
     document.exportedAt,
     new Set(),
+    false, // converted again, it would be the same
   );
   const written = await writeOutput(output, encode(bytes, options), options);
   options.progress.stop();

@@ -65,7 +65,9 @@ export async function exportInto(
   const redaction =
     redact === undefined ? undefined : await prepareRedaction(session, schema, tenant, redact);
   const named = redaction?.tenant ?? tenant;
-  const output = await bundlePath(destination, request, named, snapshot.createdAt, taken);
+  const { createdAt } = snapshot;
+  const next = !request.overwrite;
+  const output = await bundlePath(destination, request, named, createdAt, taken, next);
   await onOutput?.(output);
   const options = { ...request, output, redaction };
   return await exportTenant(session, schema, snapshot, tenant, options, part);

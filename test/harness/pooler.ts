@@ -22,10 +22,15 @@ export function poolerMissing(): string | undefined {
   return program === undefined ? "pgbouncer is not installed" : undefined;
 }
 
-/** A PgBouncer in front of the server of a URL. */
+/**
+ * A PgBouncer in front of the server of a URL.
+ *
+ * @param database the only one that it knows; `*` for all
+ */
 export async function startPooler(
   serverUrl: string,
   mode: "session" | "transaction",
+  database: string,
 ): Promise<Pooler> {
   if (program === undefined) throw new Error("pgbouncer is not installed");
   const { hostname, port, username, password } = new URL(serverUrl);
@@ -37,7 +42,7 @@ export async function startPooler(
   await writeFile(
     settings,
     `[databases]
-* = host=${hostname} port=${port} user=${username} password=${password}
+${database} = host=${hostname} port=${port} user=${username} password=${password}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = ${listen}

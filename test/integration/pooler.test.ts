@@ -27,8 +27,8 @@ suite("PgBouncer in between", { skip: poolerMissing() ?? false }, () => {
     await rm(folder, { recursive: true });
   });
 
-  async function throughPooler(mode: "session" | "transaction"): Promise<string> {
-    const pooler = await startPooler(database.url, mode);
+  async function throughPooler(mode: "session" | "transaction", known: string): Promise<string> {
+    const pooler = await startPooler(database.url, mode, known);
     poolers.push(pooler);
     return pooler.through(database.url);
   }
@@ -37,10 +37,12 @@ suite("PgBouncer in between", { skip: poolerMissing() ?? false }, () => {
     pgtenant(args, { url, env: { BACKUP_DIR: join(folder, "backups"), ...env } });
 
   test("is refused, since it may share sessions, and gets none of our settings: exit 7", async () => {
-    const url = await throughPooler("transaction");
+    const url = await throughPooler("transaction", database.name);
     const bundle = join(folder, "acme.jsonl");
-    const direct = await run(database.url, ["export", "acme", "-o", bundle]);
-    assert.equal(direct.code, 0, direct.stderr);
+    for (const args of [["export", "acme", "-o", bundle], ["backup"]]) {
+      const direct = await run(database.url, args);
+      assert.equal(direct.code, 0, direct.stderr);
+    }
     const settings = `SELECT name, setting FROM pg_settings WHERE name IN ('row_security', 'TimeZone', 'statement_timeout', 'search_path') ORDER BY 1`;
     const untouched = await withClient(database.url, (client) => client.query(settings));
     for (const args of [
@@ -49,6 +51,7 @@ suite("PgBouncer in between", { skip: poolerMissing() ?? false }, () => {
       ["import", bundle, "--yes"],
       ["diff", bundle],
       ["backup"],
+      ["restore", "latest", "-f"],
       ["doctor"],
     ]) {
       assertFailure(await run(url, args), {
@@ -63,7 +66,7 @@ suite("PgBouncer in between", { skip: poolerMissing() ?? false }, () => {
   });
 
   test("that is known to share no sessions will do, for a restore too", async () => {
-    const url = await throughPooler("session");
+    const url = await throughPooler("session", "*");
     const env = { PGTENANT_POOLER: "session" };
     const before = await databaseDigest(database);
     const bundle = join(folder, "session.jsonl");

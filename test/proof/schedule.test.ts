@@ -215,15 +215,19 @@ suite("the service by the real clock", () => {
         const env = { BACKUP_DIR: folder, BACKUP_SCHEDULE: everySecond };
         const service = startService({ url: database.url, env });
         await dumpWaits(database);
-        const [job = 0] = await childrenOf(service.pid);
+        const [job] = await childrenOf(service.pid);
+        assert.ok(job !== undefined, "no job was started");
         // One that does not end at the first signal, so that the second one finds the service there.
         if (signals.length > 1) process.kill(job, "SIGSTOP");
-        for (const signal of signals) {
-          service.signal(signal);
-          await sleep(50);
+        try {
+          for (const signal of signals) {
+            service.signal(signal);
+            await sleep(50);
+          }
+          assert.equal(await service.ended, signals.length === 1 ? "SIGKILL" : 130);
+        } finally {
+          if (signals.length > 1) process.kill(job, "SIGCONT");
         }
-        assert.equal(await service.ended, signals.length === 1 ? "SIGKILL" : 130);
-        if (signals.length > 1) process.kill(job, "SIGCONT");
         await groupGone(service.pid);
         assert.deepEqual(await leftIn(folder), [], signals.join());
         await release();

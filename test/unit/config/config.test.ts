@@ -88,6 +88,10 @@ suite("the configuration", () => {
       urlOf("postgres://u@h/db?sslmode=require", { PGSSLMODE: "disable", PGSSLKEY: "" }),
       "postgres://u@h/db?sslmode=require",
     );
+    assert.equal(
+      urlOf("postgres://u@h/db?ssl=true", { PGSSLMODE: "prefer" }),
+      "postgres://u@h/db?ssl=true&sslmode=require",
+    );
     assert.equal(urlOf("not a url", variables), "not a url");
   });
 

@@ -9,7 +9,6 @@ const form = {
   layout: "jsonl",
   compression: "zstd",
   encryption: { method: "none" },
-  overwrite: false,
 } as const;
 const tenantOf = (slug: string, id = "1") => ({ id, slug, name: null });
 const createdAt = "2026-01-01T23:59:59.999Z";
@@ -24,22 +23,19 @@ suite("the path of a bundle", () => {
   after(() => rm(folder, { recursive: true }));
 
   test("is dated by the snapshot, and by the next second while a file has that name", async () => {
-    const name = () => bundlePath(destination, form, tenantOf("acme"), createdAt, new Set());
+    const name = (next = true) =>
+      bundlePath(destination, form, tenantOf("acme"), createdAt, new Set(), next);
     assert.equal(await name(), join(folder, "tenant_acme_20260101_235959.jsonl.zst"));
     await writeFile(join(folder, "tenant_acme_20260101_235959.jsonl.zst"), "");
     assert.equal(await name(), join(folder, "tenant_acme_20260102_000000.jsonl.zst"));
-    const again = { ...form, overwrite: true };
-    assert.equal(
-      await bundlePath(destination, again, tenantOf("acme"), createdAt, new Set()),
-      join(folder, "tenant_acme_20260101_235959.jsonl.zst"),
-    );
+    assert.equal(await name(false), join(folder, "tenant_acme_20260101_235959.jsonl.zst"));
   });
 
   test("has the id too where another tenant of the run has the same name for a file system", async () => {
     const taken = new Set<string>();
     const paths = [
-      await bundlePath(destination, form, tenantOf("a/b"), createdAt, taken),
-      await bundlePath(destination, form, tenantOf("A:b", "2"), createdAt, taken),
+      await bundlePath(destination, form, tenantOf("a/b"), createdAt, taken, true),
+      await bundlePath(destination, form, tenantOf("A:b", "2"), createdAt, taken, true),
     ];
     assert.deepEqual(
       paths.map((path) => path.slice(folder.length + 1)),
@@ -51,6 +47,6 @@ suite("the path of a bundle", () => {
     const path = join(folder, "mine.jsonl");
     await writeFile(path, "");
     const file = { kind: "file", path } as const;
-    assert.equal(await bundlePath(file, form, tenantOf("acme"), createdAt, new Set()), path);
+    assert.equal(await bundlePath(file, form, tenantOf("acme"), createdAt, new Set(), true), path);
   });
 });

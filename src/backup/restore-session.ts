@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import { AppError, ExitCode } from "../errors.ts";
-import { lockHolder } from "../postgres/lock-holder.ts";
+import { isHeld, lockHolder } from "../postgres/lock-holder.ts";
 import type { Session } from "../postgres/session.ts";
 
 /** What the sessions of a restore are called on the server. */
@@ -45,11 +45,7 @@ async function tryMark(admin: Session, target: string): Promise<boolean> {
 async function endMarked(admin: Session, target: string): Promise<void> {
   await sql`SELECT pg_terminate_backend(a.pid)
               FROM pg_catalog.pg_locks k JOIN pg_catalog.pg_stat_activity a USING (pid)
-             WHERE k.locktype = 'advisory' AND k.granted
-               AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-               AND k.classid::int8 = ${lockClass}
-               AND k.objid::int8 = hashtext(${target})::int8 & 4294967295
-               AND a.usename = current_user`.execute(admin.db);
+             WHERE ${isHeld(lockClass, target)} AND a.usename = current_user`.execute(admin.db);
 }
 
 async function doesNotEnd(admin: Session, target: string): Promise<AppError> {

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
-import { shareSnapshot } from "../postgres/share-snapshot.ts";
+import { shareSnapshot, walPosition } from "../postgres/share-snapshot.ts";
 import type { BackupManifest } from "./manifest.ts";
 
 /** One moment of the database, held open for everything that reads of it. */
@@ -46,8 +46,7 @@ export function withSourceSnapshot<T>(
     await session.client.query("SET LOCAL search_path = pg_catalog");
     const { rows } = await sql<SourceRow>`
       SELECT to_char(now(), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS now,
-             CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-                  ELSE pg_current_wal_lsn() END::text AS lsn,
+             ${walPosition} AS lsn,
              CASE WHEN has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
                   THEN (SELECT system_identifier::text FROM pg_control_system()) END
                AS system_identifier,

@@ -9,6 +9,7 @@ import { ownedBy, relation } from "../catalog/ownership.ts";
 import { copyJsonLines } from "../postgres/copy.ts";
 import { conjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
+import { walPosition } from "../postgres/share-snapshot.ts";
 import { keyOf } from "../profile/classify.ts";
 import type { ProgressListener } from "../progress.ts";
 import { writeOutput } from "../storage/output.ts";
@@ -96,8 +97,7 @@ export async function withSnapshot<T>(
   try {
     await session.client.query("SET LOCAL search_path = pg_catalog; SET LOCAL work_mem = '64MB'");
     const { rows } = await sql<{ lsn: string; now: string }>`
-      SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-                  ELSE pg_current_wal_lsn() END::text AS lsn,
+      SELECT ${walPosition} AS lsn,
              to_char(now(), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS now`.execute(session.db);
     const [row] = rows;
     if (row === undefined) throw new Error("the server did not tell its position");

@@ -43,6 +43,15 @@ export function serverUrl(database?: string): string {
   return changed.href;
 }
 
+/** The SQL of a template's fixtures: the schema, then the rows. */
+export function fixturesOf(name: TemplateName): Promise<readonly string[]> {
+  return Promise.all(
+    templates[name].map((file) =>
+      readFile(new URL(`../../fixtures/n-kudo/${file}`, import.meta.url), "utf8"),
+    ),
+  );
+}
+
 /**
  * The name of a template database, made at first use and once per server. Test files that run at
  * the same time wait for each other; a template whose making was interrupted is made anew.
@@ -51,11 +60,7 @@ export async function templateDatabase(
   name: TemplateName,
   options: TemplateOptions = {},
 ): Promise<string> {
-  const fixtures = await Promise.all(
-    templates[name].map((file) =>
-      readFile(new URL(`../../fixtures/n-kudo/${file}`, import.meta.url), "utf8"),
-    ),
-  );
+  const fixtures = await fixturesOf(name);
   const settings = Object.entries(options.settings ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   const content = JSON.stringify([fixtures, settings]);
   const digest = createHash("sha256").update(content).digest("hex").slice(0, 12);

@@ -7,11 +7,10 @@ import { AppError } from "../../src/errors.ts";
 import { databaseError } from "../../src/postgres/database-errors.ts";
 import { assertFailure } from "../harness/assert-failure.ts";
 import { pgtenant } from "../harness/command.ts";
+import { fixturesOf } from "../harness/database.ts";
 import { type ServerPair, startServerPair } from "../harness/standby.ts";
 import { readWholeBundle } from "../harness/tenant-bundle.ts";
 import { wholeDigest, withClient } from "../harness/whole-digest.ts";
-
-const fixtures = new URL("../../fixtures/n-kudo/", import.meta.url);
 
 suite("a streaming standby", () => {
   let pair: ServerPair;
@@ -30,9 +29,7 @@ suite("a streaming standby", () => {
     });
     await withClient(primary, async (client) => {
       await client.query("SET seed.big = 'off'");
-      for (const file of ["schema.sql", "seed.sql"]) {
-        await client.query(await readFile(new URL(file, fixtures), "utf8"));
-      }
+      for (const text of await fixturesOf("n-kudo")) await client.query(text);
     });
     await pair.caughtUp();
   });

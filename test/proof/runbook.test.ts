@@ -13,6 +13,7 @@ import {
   startThrowawayServer,
   type ThrowawayServer,
 } from "../../src/postgres/throwaway-server.ts";
+import { fixturesOf } from "../harness/database.ts";
 import { databaseDigest } from "../harness/database-digest.ts";
 import { makeSite } from "../harness/hand-made.ts";
 import { s3Missing } from "../harness/s3-server.ts";
@@ -87,9 +88,7 @@ suite("the runbook", () => {
     await onDatabase("postgres", (client) => client.query("CREATE DATABASE template_nkudo"));
     await onDatabase("template_nkudo", async (client) => {
       await client.query(seed);
-      for (const name of ["schema.sql", "seed.sql"]) {
-        await client.query(await readFile(join(root, "fixtures/n-kudo", name), "utf8"));
-      }
+      for (const text of await fixturesOf("n-kudo")) await client.query(text);
       await makeSite({ query: async (sql) => (await client.query(sql)).rows }, "berlin");
     });
     await renewDatabase();

@@ -6,6 +6,7 @@ import { after, before, suite, test } from "node:test";
 import { Client } from "pg";
 import { startThrowawayServer, type ThrowawayServer } from "../../src/postgres/throwaway-server.ts";
 import { seededRandom } from "../harness/corruptions.ts";
+import { fixturesOf } from "../harness/database.ts";
 import {
   assertImports,
   measureImport,
@@ -17,7 +18,6 @@ import { type LostTenant, loseTenant } from "../harness/lost-tenant.ts";
 
 const seed = Number(process.env.PGTENANT_TEST_SEED ?? Date.now() % 1_000_000);
 const crashes = 10;
-const fixtures = new URL("../../fixtures/n-kudo/", import.meta.url);
 
 suite(`an import whose server is stopped with -m immediate; PGTENANT_TEST_SEED=${seed}`, () => {
   let server: ThrowawayServer;
@@ -38,10 +38,7 @@ suite(`an import whose server is stopped with -m immediate; PGTENANT_TEST_SEED=$
         max_wal_size: "8GB",
       },
     });
-    const [schema = "", rows = ""] = await Promise.all(
-      ["schema.sql", "seed.sql"].map((file) => readFile(new URL(file, fixtures), "utf8")),
-    );
-    await query("postgres", "SET seed.big = 'off'", schema, rows);
+    await query("postgres", "SET seed.big = 'off'", ...(await fixturesOf("n-kudo")));
     tenant = await loseTenant(server.url, join(folder, "acme.jsonl"), 12_000);
   });
   after(async () => {

@@ -1,6 +1,7 @@
 import { AppError, ExitCode } from "../errors.ts";
 import { maintenanceDatabases, maintenanceUrl } from "./maintenance-url.ts";
 import { type ConnectionOptions, type Session, withSession } from "./session.ts";
+import { sqlStateOf } from "./sqlstates.ts";
 
 /**
  * A session in a database of the same server that is not the one to be looked after: it can be
@@ -28,7 +29,8 @@ export async function withMaintenanceSession<T>(
       const closed = error instanceof AppError && error.exitCode === ExitCode.database;
       if (reached || !closed) throw error;
       if (at < candidates.length - 1) continue;
-      await refusePooler(connection);
+      // Who does not answer at all is not waited for once more.
+      if (sqlStateOf(error.cause) !== undefined) await refusePooler(connection);
       throw error;
     }
   }

@@ -309,7 +309,7 @@ class Restore {
       { ...connection, databaseUrl: maintenanceUrl(connection.databaseUrl, database) },
       async (session) => {
         const found = await countTableRows(session);
-        const differences = expected == null ? [] : rowDifferences(expected, found);
+        const differences = expected === undefined ? [] : rowDifferences(expected, found);
         // In place, what the backup does not know stays as it is.
         const extra = mode === "in-place" ? differences.filter((one) => one.expected === null) : [];
         for (const { table } of extra) {

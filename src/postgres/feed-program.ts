@@ -34,9 +34,8 @@ export async function feedProgram(
     if (held !== undefined) writing = write(stdin, held);
     held = chunk;
   }
-  if (held !== undefined) await writing;
-  if (held !== undefined) writing = write(stdin, held);
-  const taken = await writing;
+  let taken = await writing;
+  if (held !== undefined) taken = await write(stdin, held);
   stdin.end();
   return taken;
 }

@@ -38,7 +38,7 @@ export interface ConnectionOptions {
   /** How long a starting or recovering server is waited for, in milliseconds. */
   readonly startupPatienceMs?: number;
   /** `refuse` by default. */
-  readonly pooler?: PoolerPolicy;
+  readonly pooler?: PoolerPolicy | undefined;
 }
 
 const oldestServer = 140000;
@@ -107,7 +107,9 @@ async function connect(options: ConnectionOptions): Promise<pg.Client> {
   const encryptions = encryptionsOf(url);
   const tried: unknown[] = [];
   for (let at = 0; ; ) {
-    const client = makeClient(url, options, encryptions[at] ?? false);
+    const encryption = encryptions[at];
+    if (encryption === undefined) throw new Error("there is no way left to connect");
+    const client = makeClient(url, options, encryption);
     // Without a listener a connection that dies between two queries would end the process;
     // the next query reports it.
     client.on("error", () => undefined);
@@ -221,7 +223,6 @@ async function prepareSession(
   }
   const pooled = isPooled(client, row.pid);
   if (pooled && pooler === "refuse") throw behindPooler();
-
   const settings = Object.entries(sessionSettings).map(
     ([name, value]) => sql`set_config(${name}, ${value}, false)`,
   );

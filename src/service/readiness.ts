@@ -36,10 +36,7 @@ async function bounded(server: Server, folder: string): Promise<boolean> {
   return result;
 }
 
-async function answers(
-  { databaseUrl, pooler = "refuse" }: Server,
-  signal: AbortSignal,
-): Promise<void> {
+async function answers({ databaseUrl, pooler }: Server, signal: AbortSignal): Promise<void> {
   const connection = {
     databaseUrl,
     pooler,

@@ -43,7 +43,7 @@ const keySeed = 0x7067746e;
  * and in the backups' manifests. A replica that dies loses its claims with its sessions.
  */
 export function databaseClaims(
-  { databaseUrl, pooler = "refuse" }: Pick<ConnectionOptions, "databaseUrl" | "pooler">,
+  { databaseUrl, pooler }: Pick<ConnectionOptions, "databaseUrl" | "pooler">,
   database: string,
   options: { readonly graceMs?: number } = {},
 ): SlotClaims {

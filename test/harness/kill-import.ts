@@ -92,12 +92,13 @@ export function momentsOf(
   count: number,
   random: () => number,
 ): readonly ImportMoment[] {
-  const half = Math.ceil(count / 2);
-  return Array.from({ length: count }, (_, i) => {
-    const phase = i < half ? "staging" : "applying";
-    const piece = i < half ? i / half : (i - half) / (count - half);
-    return { phase, afterMs: (piece + random() / half) * length[phase] };
-  });
+  const pieces = { staging: Math.ceil(count / 2), applying: Math.floor(count / 2) };
+  return (["staging", "applying"] as const).flatMap((phase) =>
+    Array.from({ length: pieces[phase] }, (_, i) => ({
+      phase,
+      afterMs: ((i + random()) / pieces[phase]) * length[phase],
+    })),
+  );
 }
 
 /**

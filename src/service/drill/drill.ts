@@ -1,4 +1,3 @@
-import { access } from "node:fs/promises";
 import type { OpenBackup } from "../../backup/open-backup.ts";
 import { restoreDatabase } from "../../backup/restore.ts";
 import type { RestoreResult } from "../../backup/restore-types.ts";
@@ -37,7 +36,14 @@ import type { DrillCheckName, DrillReport } from "./drill-report.ts";
 import type { DrillRequest, Scratch } from "./drill-request.ts";
 import { checkForeignKeys } from "./foreign-keys.ts";
 import { downloadCopies } from "./off-site.ts";
-import { clearAway, drillDatabaseName, drillIdAt, drillLockName, sweepDrills } from "./scratch.ts";
+import {
+  clearAway,
+  drillDatabaseName,
+  drillIdAt,
+  drillLockName,
+  requireGone,
+  sweepDrills,
+} from "./scratch.ts";
 import { drillTenant } from "./tenant-drill.ts";
 import { unpackAndRemove } from "./unpack-files.ts";
 
@@ -385,18 +391,4 @@ class Drill {
       notes: this.#notes,
     });
   }
-}
-
-async function requireGone(folder: string): Promise<void> {
-  if (!(await exists(folder))) return;
-  throw drillFailure("left-behind", ExitCode.storage, `the folder "${folder}" is still there`, {
-    hint: "Remove it: it holds the rows of the backup in plain text.",
-  });
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    () => false,
-  );
 }

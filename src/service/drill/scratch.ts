@@ -1,7 +1,10 @@
+import { access } from "node:fs/promises";
 import { sql } from "kysely";
 import { dropDatabase, dropDated, timeOf, withSuffix } from "../../backup/scratch-database.ts";
+import { ExitCode } from "../../errors.ts";
 import { withMaintenanceSession } from "../../postgres/maintenance-session.ts";
 import type { ConnectionOptions, Session } from "../../postgres/session.ts";
+import { drillFailure } from "./drill-checks.ts";
 
 /** While a restore loads it, its name is longer by `_restoring_20260101_020000`. */
 const room = 63 - "_restoring_20260101_020000".length;
@@ -54,4 +57,19 @@ export async function clearAway(
     }
     return left;
   });
+}
+
+/** @throws {AppError} exit 8 while the folder of the drill's own server is there */
+export async function requireGone(folder: string): Promise<void> {
+  if (!(await exists(folder))) return;
+  throw drillFailure("left-behind", ExitCode.storage, `the folder "${folder}" is still there`, {
+    hint: "Remove it: it holds the rows of the backup in plain text.",
+  });
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
 }

@@ -13,6 +13,7 @@ import type { Store } from "../storage/store.ts";
 import { type CatalogueEntry, newestGood, readCatalogue } from "./catalogue.ts";
 import type { ProgramOptions } from "./client-run.ts";
 import { totalsOf } from "./manifest.ts";
+import { lateFrom } from "./recovery-point.ts";
 
 export interface ExamineBackupsOptions {
   readonly connection: ConnectionOptions;
@@ -23,12 +24,12 @@ export interface ExamineBackupsOptions {
   readonly encryption: Encryption | AppError;
   /** What this host could read them with. */
   readonly keys: DecryptionKeys;
+  /** The promise: at most so much is lost. */
+  readonly rpoHours: number;
   readonly now: Date;
   readonly signal: AbortSignal;
 }
 
-/** The promise: at most so much is lost. */
-const rpoHours = 24;
 /** The next backup may be larger than the last. */
 const growth = 1.2;
 const probeKey = "pgtenant-doctor-probe";
@@ -45,7 +46,7 @@ export async function examineBackups(
     if (entry !== undefined) newest.push(entry);
   }
   newest.sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime());
-  findings.push(checkAge(newest[0], options.now), ...(await checkKey(newest[0], options)));
+  findings.push(checkAge(newest[0], options), ...(await checkKey(newest[0], options)));
   return findings;
 }
 
@@ -194,7 +195,10 @@ async function checkSpace(
   };
 }
 
-function checkAge(newest: CatalogueEntry | undefined, now: Date): DoctorFinding {
+function checkAge(
+  newest: CatalogueEntry | undefined,
+  { rpoHours, now }: ExamineBackupsOptions,
+): DoctorFinding {
   const check = "newest-backup";
   if (newest === undefined) {
     return {
@@ -205,8 +209,8 @@ function checkAge(newest: CatalogueEntry | undefined, now: Date): DoctorFinding 
     };
   }
   const hours = (now.getTime() - newest.createdAt.getTime()) / 3_600_000;
-  const age = hours < 1 ? "less than an hour" : `${Math.floor(hours)} h`;
-  return hours <= rpoHours
+  const age = hours < 1 ? `${Math.floor(hours * 60)} min` : `${Math.floor(hours)} h`;
+  return hours <= lateFrom(rpoHours)
     ? {
         level: "ok",
         check,

@@ -64,6 +64,7 @@ async function backupFindings(args: Parameters<typeof placesOf>[0], context: Con
         },
       ),
       keys: await keysOf({}, context),
+      rpoHours: config.service.rpoHours,
       now: new Date(),
       signal,
     });

@@ -1,3 +1,4 @@
+import { lateFrom } from "../backup/recovery-point.ts";
 import type { BackupStatus, Check, DrillStatus } from "./service-status.ts";
 import { ageWords, timeWords } from "./words.ts";
 
@@ -5,11 +6,6 @@ import { ageWords, timeWords } from "./words.ts";
 const proofSeconds = 8 * 86_400;
 /** The guide's checklist is a quarterly one. */
 const measureSeconds = 100 * 86_400;
-
-/** A run takes its time, so a backup is late an hour after the day, as the guide's alert has it. */
-export function graceOf(targetSeconds: number): number {
-  return targetSeconds / 24;
-}
 
 const secondsSince = (time: string, now: Date) => (+now - Date.parse(time)) / 1000;
 
@@ -25,7 +21,7 @@ export function rpoCheck(
     return { state: "unknown", seconds: null, targetSeconds, at: null, sentence };
   }
   const seconds = Math.max(0, secondsSince(newest.createdAt, now));
-  const limit = targetSeconds + graceOf(targetSeconds);
+  const limit = lateFrom(targetSeconds);
   const common = { seconds, targetSeconds, at: newest.createdAt };
   if (seconds > limit) {
     const sentence = `The newest good backup is ${ageWords(seconds)} old. At most ${target} may be lost.`;

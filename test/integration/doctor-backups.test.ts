@@ -36,6 +36,7 @@ suite("what doctor says of backups", () => {
       programs: { binDir: undefined, path: PATH, environment: { PATH } },
       encryption: { method: "none" },
       keys: { passphrases: [], identities: [] },
+      rpoHours: 24,
       now: new Date(),
       signal: new AbortController().signal,
       ...options,
@@ -54,15 +55,30 @@ suite("what doctor says of backups", () => {
     assert.equal(newest.hint, "Make one: pgtenant backup");
   });
 
-  test("one of now is younger than the promise, one of two days ago is not", async () => {
+  test("one of now is younger than the promise, and is late an hour after it, as status has it", async () => {
     const env = { BACKUP_DIR: folder, BACKUP_ENCRYPTION_KEY: "first key" };
     const made = await pgtenant(["backup", "--encrypt"], { url: database.url, env });
     assert.equal(made.code, 0, made.stderr);
-    assert.equal(of(await examine(), "newest-backup").level, "ok");
-    const now = new Date(Date.now() + 48 * 3_600_000);
-    const late = of(await examine({ now }), "newest-backup");
-    assert.equal(late.level, "warning");
-    assert.match(late.message, /is (47|48) h old, and at most 24 h are promised$/);
+    const after = async (hours: number, rpoHours: number) => {
+      const now = new Date(Date.now() + hours * 3_600_000);
+      const { level, message } = of(await examine({ now, rpoHours }), "newest-backup");
+      return [level, message.slice(message.indexOf(", is "))];
+    };
+    const [soon, said] = await after(0, 24);
+    assert.equal(soon, "ok");
+    assert.match(String(said), /^, is \d min old; at most 24 h are promised$/);
+    assert.deepEqual(await after(24.8, 24), ["ok", ", is 24 h old; at most 24 h are promised"]);
+    const late = ["warning", ", is 25 h old, and at most 24 h are promised"];
+    assert.deepEqual(await after(25.01, 24), late);
+    const shorter = ["warning", ", is 6 h old, and at most 6 h are promised"];
+    assert.deepEqual(await after(6.3, 6), shorter);
+  });
+
+  test("holds the newest one to what BACKUP_RPO_HOURS promises", async () => {
+    const env = { BACKUP_DIR: folder, BACKUP_RPO_HOURS: "0.00001" };
+    const { code, stdout } = await pgtenant(["doctor"], { url: database.url, env });
+    assert.equal(code, 0);
+    assert.match(stdout.toString(), /is \d min old, and at most 0\.00001 h are promised/);
   });
 
   test("leaves nothing behind in the folder that it has tried", async () => {

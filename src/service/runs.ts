@@ -66,8 +66,10 @@ function operationOf({ operation, subject = "" }: JournalRecord): string {
 function isToldByCommand({ started, ended }: JournalRun, journal: JournalSummary): boolean {
   const record = ended ?? started;
   if (record === undefined || record.operation !== ofService) return false;
-  const from = Date.parse(started?.at ?? record.at);
-  const to = Date.parse(record.at) + aMomentMs;
+  const last = Date.parse(record.at);
+  const from = started === undefined ? last - (ended?.seconds ?? 0) * 1000 : Date.parse(started.at);
+  // The service waits for its command; where it was killed, nobody knows how long that went on.
+  const to = ended === undefined ? last + aMomentMs : last;
   return journal.runs.some((run) => {
     const own = run.ended ?? run.started;
     if (own === undefined || run.result === "done" || own.operation !== operationOf(record)) {

@@ -19,6 +19,10 @@ export async function launchBrowser(): Promise<Browser> {
   });
 }
 
+/** A page that thinks that nobody sees it does not look again, so that it is what it was. */
+export const neverReload =
+  "Object.defineProperty(document, 'visibilityState', { value: 'hidden' })";
+
 export const pageSizes = {
   desktop: { width: 1280, height: 900 },
   phone: { width: 360, height: 740 },

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { ServiceStatus } from "../../src/service/service-status.ts";
 import { type CommandOptions, spawnPgtenant } from "./command.ts";
 import type { TestDatabase } from "./database.ts";
 import type { LogLine } from "./schedule.ts";
@@ -129,6 +130,19 @@ export async function dumpWaits(database: TestDatabase): Promise<void> {
     if (rows.length > 0) return;
     assert.ok(performance.now() < deadline, "no dump has come to the table");
     await sleep(50);
+  }
+}
+
+/** What a service says is running, once it has been told how far that is. */
+export async function progressOf(service: Service): Promise<ServiceStatus["running"]> {
+  const { status } = await service.until("service started");
+  const deadline = performance.now() + patienceMs;
+  for (;;) {
+    const answer = await fetch(new URL("/api/status", String(status)));
+    const { running } = (await answer.json()) as ServiceStatus;
+    if (running.some(({ total }) => total !== null)) return running;
+    assert.ok(performance.now() < deadline, JSON.stringify(running));
+    await sleep(30);
   }
 }
 

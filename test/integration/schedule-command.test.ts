@@ -5,7 +5,6 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { readJournal } from "../../src/journal/journal.ts";
 import type { ServiceStatus } from "../../src/service/service-status.ts";
@@ -18,6 +17,7 @@ import {
   killServices,
   leftIn,
   processesOf,
+  progressOf,
   startNoticeServer,
   startService,
 } from "../harness/service.ts";
@@ -45,18 +45,6 @@ suite("the service as a command", () => {
     databases.push(database);
     count += 1;
     return { database, folder: join(root, String(count)) };
-  }
-
-  /** What the service says is running, once it has been told how far that is. */
-  async function progressOf(status: string) {
-    const deadline = performance.now() + 10_000;
-    for (;;) {
-      const answer = await fetch(new URL("/api/status", status));
-      const { running } = (await answer.json()) as ServiceStatus;
-      if (running.some(({ total }) => total !== null)) return running;
-      assert.ok(performance.now() < deadline, JSON.stringify(running));
-      await sleep(30);
-    }
   }
 
   async function journalOf(folder: string) {
@@ -158,7 +146,7 @@ suite("the service as a command", () => {
     const service = startService({ url: database.url, env });
     const { status } = await service.until("service started");
     await dumpWaits(database);
-    const running = await progressOf(String(status));
+    const running = await progressOf(service);
     assert.deepEqual(
       running.map(({ operation, step, done }) => [operation, step, done]),
       [["backup", "backing up", 0]],

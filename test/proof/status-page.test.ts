@@ -2,11 +2,9 @@ import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import type { Browser } from "playwright-core";
 import { type HttpServer, startHttp } from "../../src/service/http.ts";
-import { launchBrowser, noBrowser, pageSizes, wrongWith } from "../harness/browser.ts";
+import { launchBrowser, neverReload, noBrowser, pageSizes, wrongWith } from "../harness/browser.ts";
 import { stateOf, states } from "../harness/status-states.ts";
 
-/** A page that thinks that nobody sees it does not look again. */
-const neverReload = "Object.defineProperty(document, 'visibilityState', { value: 'hidden' })";
 const token = "a token that is long enough";
 
 suite("status page in Chromium", { skip: noBrowser }, () => {

@@ -142,6 +142,37 @@ suite("status", () => {
     );
   });
 
+  test("a failure before there was a command stays while the next attempt is at work", () => {
+    const at = (secondsAgo: number, changes = {}) =>
+      recordAt(hoursAgo(secondsAgo / 3600), {
+        operation: "schedule",
+        subject: "backup",
+        ...changes,
+      });
+    const details = { error: { code: "x", message: "the server is away" } };
+    const failed = {
+      started: at(30),
+      ended: at(29, { event: "failed", details }),
+      result: "failed" as const,
+    };
+    const next = { started: at(14), ended: undefined, result: "running" as const };
+    const command = {
+      started: at(13, { operation: "backup", subject: undefined }),
+      ended: undefined,
+      result: "running" as const,
+    };
+    const runs = [command, next, failed];
+    const { failures, promise } = statusOf({
+      ...emptySources,
+      journal: { ...emptySummary, runs },
+    });
+    assert.deepEqual(
+      failures.map(({ message, resolved }) => [message, resolved]),
+      [["the server is away", false]],
+    );
+    assert.equal(promise.sentence, "The promise is broken: there is no good backup.");
+  });
+
   test("has a run that S3 missed as failed there, and no dry run as failed", () => {
     const failed = [{ place: "s3://bucket", error: "the bucket is gone" }];
     const done = recordAt(hoursAgo(2), { details: { failed } });

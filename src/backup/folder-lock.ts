@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, ExitCode } from "../errors.ts";
 import { describeHolder, type HeldBy, type LockHolder, tryLockFile } from "../journal/lock-file.ts";
-import { thisProcess, userName } from "../journal/process-identity.ts";
+import { thisProcess, userName } from "../postgres/process-identity.ts";
 import { storageError } from "../storage/local-file.ts";
 import type { HeldLock } from "./held-lock.ts";
 

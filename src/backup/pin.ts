@@ -1,5 +1,5 @@
 import { AppError, ExitCode } from "../errors.ts";
-import { operatorName } from "../journal/process-identity.ts";
+import { operatorName } from "../postgres/process-identity.ts";
 import type { Store } from "../storage/store.ts";
 import { type BackupId, idOfKey } from "./backup-name.ts";
 import { backupEntry } from "./catalogue.ts";

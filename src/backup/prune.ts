@@ -1,5 +1,5 @@
 import { AppError, ExitCode } from "../errors.ts";
-import { thisProcess } from "../journal/process-identity.ts";
+import { thisProcess } from "../postgres/process-identity.ts";
 import type { Store } from "../storage/store.ts";
 import { type BackupId, sidecarName } from "./backup-name.ts";
 import { type CatalogueEntry, readCatalogue } from "./catalogue.ts";

@@ -30,8 +30,9 @@ export async function takeOverRestores(admin: Session, target: string): Promise<
   }
 }
 
+/** Waits for their end, or they would be taken for clients that have to be disconnected. */
 async function endSessionsIn(admin: Session, database: string): Promise<void> {
-  await sql`SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+  await sql`SELECT pg_terminate_backend(pid, ${patienceMs}) FROM pg_catalog.pg_stat_activity
              WHERE datname = ${database} AND application_name = ${restoreApplication}
                AND usename = current_user AND pid <> pg_backend_pid()`.execute(admin.db);
 }

@@ -1,7 +1,7 @@
 import type { DecryptionKeys } from "../bundle/encryption.ts";
 import { AppError, ExitCode } from "../errors.ts";
-import { operatorName } from "../journal/process-identity.ts";
 import { type ClientPrograms, findClientPrograms } from "../postgres/client-programs.ts";
+import { operatorName } from "../postgres/process-identity.ts";
 import { toolVersion } from "../version.ts";
 import type { DumpFormat, PartKind } from "./backup-name.ts";
 import { type CheckedDump, checkDump } from "./check-dump.ts";

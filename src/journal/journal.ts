@@ -2,12 +2,12 @@ import { randomBytes } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { mapTexts, maskSecrets } from "../config/secrets.ts";
 import { AppError, ExitCode } from "../errors.ts";
+import { livenessOf, operatorName, thisProcess, userName } from "../postgres/process-identity.ts";
 import { appendRecords, journalPath } from "./journal-file.ts";
 import { journalLines } from "./journal-lines.ts";
 import type { JournalEvent, JournalRecord, UnlinkedRecord } from "./journal-record.ts";
 import { parseLine } from "./journal-record.ts";
 import type { LockHolder } from "./lock-file.ts";
-import { livenessOf, operatorName, thisProcess, userName } from "./process-identity.ts";
 
 export interface JournalOptions {
   /** Masked in everything that is written: `config.secrets`. */

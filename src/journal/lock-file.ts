@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { link, open, readFile, rename, rm, stat, unlink, utimes } from "node:fs/promises";
 import { AppError, ExitCode } from "../errors.ts";
+import { type Liveness, livenessOf, type ProcessIdentity } from "../postgres/process-identity.ts";
 import { codeOf } from "../storage/local-file.ts";
-import { type Liveness, livenessOf, type ProcessIdentity } from "./process-identity.ts";
 
 /** What stands in a lock file: who holds it. */
 export interface LockHolder extends ProcessIdentity {

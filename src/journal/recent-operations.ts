@@ -1,6 +1,6 @@
+import { livenessOf } from "../postgres/process-identity.ts";
 import { readJournal } from "./journal.ts";
 import type { JournalRecord } from "./journal-record.ts";
-import { livenessOf } from "./process-identity.ts";
 
 /** What is written down of one operation. */
 export interface RecordedOperation {

@@ -1,18 +1,28 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, readdir, rm, stat, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { AppError, ExitCode } from "../errors.ts";
-import { processRuns, processStart } from "./process-start.ts";
-import { makeThrowawayFolder } from "./throwaway-folder.ts";
+import { thisProcess } from "./process-identity.ts";
+import { processRuns } from "./process-start.ts";
+import { makeThrowawayFolder, type ThrowawayFolder } from "./throwaway-folder.ts";
 
 export interface TempFolder {
   readonly path: string;
   remove(): Promise<void>;
 }
 
-/** Our process's number and start are part of the name, so that a run can tell what nobody needs. */
+/**
+ * Whose folder it is stands in its name: where process numbers mean the same as here, the number and
+ * the start of the process. So a run can tell what nobody needs.
+ */
 const prefix = "pgtenant-temp-";
-const pattern = /^pgtenant-temp-(\d+)-(?:(\d+)-)?[0-9a-f]{16}$/;
+const pattern = /^pgtenant-temp-([0-9a-f]{8})-(\d+)-(?:(\d+)-)?[0-9a-f]{16}$/;
+
+/** A folder says by its time that its process lives, to runs in other containers and on other hosts. */
+const beatMs = 60_000;
+/** Clocks of hosts differ, and a machine may stand still for a while. */
+const silenceMs = 3_600_000;
 
 /**
  * Makes a folder (0700) for what has to lie in files for a while. It is gone when it is removed,
@@ -27,14 +37,16 @@ export async function openTempFolder(
   searchPath: string | undefined,
 ): Promise<TempFolder> {
   const place = placeOf(parent);
-  const start = (await processStart(process.pid))?.start;
+  const { pid, processStart } = await thisProcess();
   try {
     await mkdir(place, { recursive: true, mode: 0o700 });
     await sweepTempFolders(parent);
-    return await makeThrowawayFolder(searchPath ?? "/usr/bin:/bin", {
+    const owner = [await ownSpace(), pid, ...(processStart === undefined ? [] : [processStart])];
+    const folder = await makeThrowawayFolder(searchPath ?? "/usr/bin:/bin", {
       parent: place,
-      prefix: `${prefix}${process.pid}-${start === undefined ? "" : `${start}-`}`,
+      prefix: `${prefix}${owner.join("-")}-`,
     });
+    return withHeartbeat(folder);
   } catch (cause) {
     throw new AppError("no-temp-folder", ExitCode.storage, `no folder can be made in "${place}"`, {
       hint: "Name another place for temporary files with --temp-dir or BACKUP_TEMP_DIR.",
@@ -45,7 +57,9 @@ export async function openTempFolder(
 
 /**
  * Removes the folders of processes that are gone; gives their paths. What lies in them is
- * decrypted, so a run that needs no such folder itself calls this as well.
+ * decrypted, so a run that needs no such folder itself calls this as well. Those of other
+ * containers and hosts, whose processes cannot be seen from here, are removed when they have been
+ * silent for an hour.
  *
  * @param parent as for {@link openTempFolder}; the system's own folder is looked at besides
  */
@@ -53,10 +67,8 @@ export async function sweepTempFolders(parent: string | undefined): Promise<read
   const removed: string[] = [];
   for (const place of new Set([placeOf(parent), placeOf(undefined)])) {
     for (const name of await readdir(place).catch(() => [])) {
-      const [, pid, start] = pattern.exec(name) ?? [];
-      // In a container the same few numbers are given out again and again, hence the start.
-      if (pid === undefined || (await processRuns(Number(pid), start))) continue;
       const path = join(place, name);
+      if (!(await isAbandoned(path))) continue;
       // Another user's is not ours to remove.
       await rm(path, { recursive: true, force: true }).then(
         () => removed.push(path),
@@ -65,6 +77,37 @@ export async function sweepTempFolders(parent: string | undefined): Promise<read
     }
   }
   return removed;
+}
+
+async function isAbandoned(path: string): Promise<boolean> {
+  const [, space, pid, start] = pattern.exec(basename(path)) ?? [];
+  if (pid === undefined) return false;
+  // In a container the same few numbers are given out again and again, hence the start.
+  if (space === (await ownSpace())) return !(await processRuns(Number(pid), start));
+  const info = await stat(path).catch(() => undefined);
+  return info !== undefined && Date.now() - info.mtimeMs > silenceMs;
+}
+
+/** Where our process number means something: this host, and on it this container. */
+async function ownSpace(): Promise<string> {
+  const { host, processSpace = "" } = await thisProcess();
+  return createHash("sha256").update(`${host}\n${processSpace}`).digest("hex").slice(0, 8);
+}
+
+function withHeartbeat({ path, remove }: ThrowawayFolder): TempFolder {
+  const heartbeat = setInterval(() => {
+    const now = new Date();
+    // The next one may succeed; others wait sixty times as long before they take it for abandoned.
+    utimes(path, now, now).catch(() => undefined);
+  }, beatMs);
+  heartbeat.unref();
+  return {
+    path,
+    remove: async () => {
+      clearInterval(heartbeat);
+      await remove();
+    },
+  };
 }
 
 function placeOf(parent: string | undefined): string {

@@ -2,8 +2,8 @@ import { stat } from "node:fs/promises";
 import { readJournal } from "../journal/journal.ts";
 import { journalPath } from "../journal/journal-file.ts";
 import type { JournalRecord } from "../journal/journal-record.ts";
-import { livenessOf } from "../journal/process-identity.ts";
 import { verifyJournal } from "../journal/verify-journal.ts";
+import { livenessOf } from "../postgres/process-identity.ts";
 import { dayIn } from "./words.ts";
 
 /** One run as the journal has it; `started` is missing where its line was damaged. */

@@ -116,11 +116,14 @@ export class Scheduler {
       log("error", "warning", { message: failureOf(error).message });
       return undefined;
     });
+    const now = clock.now();
     for (const state of this.#states) {
       const known = recorded?.get(state.work.kind);
-      const missed = known && missedSlot(state.work.slots, known, clock.now());
+      const missed = known && missedSlot(state.work.slots, known, now);
       if (missed === undefined) continue;
-      state.due = dueSlot(missed.slot, missed.why, clock.now());
+      state.due = dueSlot(missed.slot, missed.why, now);
+      // It may have come since the start, and is not to come again.
+      state.next = state.work.slots.nextAfter(now);
       log("warn", "catching up", { ...aboutOf(state, missed), why: missed.why });
     }
   }

@@ -132,7 +132,7 @@ async function openFrom(
     ) {
       throw noSuchObject(name);
     }
-    if (offset > 0 && s3Status(error) === 412) {
+    if (etag !== undefined && s3Status(error) === 412) {
       throw new AppError(
         "changed-object",
         ExitCode.storage,

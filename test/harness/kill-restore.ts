@@ -2,11 +2,13 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { QueryResultRow } from "pg";
 import { runRestore } from "../../src/backup/run-restore.ts";
 import { parseIdentities } from "../../src/bundle/keys.ts";
 import { openJournal } from "../../src/journal/journal.ts";
 import { verifyJournal } from "../../src/journal/verify-journal.ts";
+import { openTempFolder } from "../../src/postgres/temp-folder.ts";
 import { noProgress } from "../../src/progress.ts";
 import { openLocalStore } from "../../src/storage/local-store.ts";
 import { pgtenant } from "./command.ts";
@@ -115,19 +117,28 @@ export class KilledRestores {
   }
 
   /**
-   * Kills a restore after a while. The database is the old or the restored one, whole; the next
+   * Kills a restore after a while, or so long after it has begun to make a scratch database. The database is the old or the restored one, whole; the next
    * restore succeeds and clears up what the killed one, and one that lost its power, have left.
    */
-  async kill(form: RestoreForm, afterMs: number): Promise<void> {
+  async kill(
+    form: RestoreForm,
+    afterMs: number,
+    from: "start" | "scratch" = "start",
+  ): Promise<void> {
     await this.#renew();
+    const moment = async () => {
+      if ((await this.#scratches()).length === 0) return false;
+      await sleep(afterMs);
+      return true;
+    };
     const run = await killRun(
       this.#restoreArgs(form),
       { ...this.#options(), tempFolders: [this.#temp, this.#systemTemp] },
-      afterMs,
+      from === "start" ? afterMs : moment,
     );
     if (!run.killed) assert.equal(run.code, 0, run.stderr);
     const state = await this.#state();
-    const what = `${form.name}, killed after ${Math.round(afterMs)} ms during ${run.programs.join(", ") || "no program"}`;
+    const what = `${form.name}, killed ${Math.round(afterMs)} ms after ${from} during ${run.programs.join(", ") || "no program"}`;
     const { old, restored } = this.#states ?? {};
     assert.ok(state === old || state === restored, `${what}: neither the old nor the restored one`);
     if (!run.killed) this.counts.ended += 1;
@@ -153,12 +164,22 @@ export class KilledRestores {
     for (const name of this.#bystanders) await this.#admin(`DROP DATABASE ${name}`);
   }
 
-  /** What a loss of power leaves, beside what is still in use and what is none of ours. */
+  /** What a loss of power leaves, beside what is in use here, what may be elsewhere, and what is none of ours. */
   async #abandonTempFolders(): Promise<{ readonly kept: readonly string[] }> {
     const { pid: dead } = spawnSync("true");
-    const kept = [`pgtenant-temp-${process.pid}-0123456789abcdef`, "pgtenant-temp-notes"].sort();
+    const ours = await openTempFolder(this.#temp, process.env.PATH);
+    const [, space = ""] = /-temp-([0-9a-f]+)-/.exec(ours.path) ?? [];
+    await ours.remove();
+    const kept = [
+      `pgtenant-temp-${space}-${process.pid}-0123456789abcdef`,
+      `pgtenant-temp-00000000-${dead}-0123456789abcdef`,
+      "pgtenant-temp-notes",
+    ].sort();
     // The second one is of an earlier process with our number.
-    const left = [`${dead}-0123456789abcdef`, `${process.pid}-1-0123456789abcdef`];
+    const left = [
+      `${space}-${dead}-0123456789abcdef`,
+      `${space}-${process.pid}-1-0123456789abcdef`,
+    ];
     for (const place of [this.#temp, this.#systemTemp]) {
       for (const name of [...kept, ...left.map((of) => `pgtenant-temp-${of}`)]) {
         await mkdir(join(place, name), { mode: 0o700 });

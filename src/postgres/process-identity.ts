@@ -1,6 +1,6 @@
 import { readFile, readlink } from "node:fs/promises";
 import { hostname, userInfo } from "node:os";
-import { processRuns, processStart } from "../postgres/process-start.ts";
+import { processRuns, processStart } from "./process-start.ts";
 
 /** A process, told from every other one, also from a later one that gets its number. */
 export interface ProcessIdentity {

@@ -114,7 +114,9 @@ export async function startRoundTrips(suite: string): Promise<RoundTrips> {
       count += 1;
       const into = `${source.name}_${count}`;
       const restored = await restoreMade(serverUrl(into), backup, { into, keys: opening });
-      assert.deepEqual(restored.notes, []);
+      // Roles of tests beside this one may go between the backup and the restore, and come back so.
+      const told = restored.notes.filter((note) => !note.startsWith("roles came back"));
+      assert.deepEqual(told, []);
       const copy = databaseAt(into);
       try {
         assert.deepEqual(await everything(copy), digest);

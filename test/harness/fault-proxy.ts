@@ -23,8 +23,8 @@ export type Fault =
   | { readonly kind: "stall-response"; readonly after: number }
   /** Lets the server do it, and cuts the connection before the answer. */
   | { readonly kind: "lose-answer" }
-  /** Lets the server do it, and says nothing of it. */
-  | { readonly kind: "hold-answer" };
+  /** Lets the server do it, and says nothing of it; tells here when it is done. */
+  | { readonly kind: "hold-answer"; readonly onAnswer: () => void };
 
 export interface FaultProxy {
   readonly endpoint: string;
@@ -114,7 +114,11 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
         answer.once("end", () => outgoing.destroy());
         return;
       }
-      if (fault?.kind === "hold-answer") return void answer.resume();
+      if (fault?.kind === "hold-answer") {
+        answer.resume();
+        answer.once("end", fault.onAnswer);
+        return;
+      }
       outgoing.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
       if (fault?.kind !== "cut-response" && fault?.kind !== "stall-response") {
         answer.pipe(outgoing);

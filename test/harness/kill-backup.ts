@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { DumpFormat } from "../../src/backup/backup-name.ts";
 import { listBackups } from "../../src/backup/list-backups.ts";
 import { runBackup } from "../../src/backup/run-backup.ts";
@@ -89,17 +90,26 @@ export class KilledBackups {
   }
 
   /**
-   * Kills a backup after a while. Nothing of it may outlive it or be listed as good before it is
+   * Kills a backup after a while, or so long after it has begun to write. Nothing of it may outlive it or be listed as good before it is
    * whole, and the next backup succeeds at once, clears up, and marks it in the journal.
    */
-  async kill(form: BackupForm, afterMs: number): Promise<void> {
+  async kill(
+    form: BackupForm,
+    afterMs: number,
+    from: "start" | "writing" = "start",
+  ): Promise<void> {
     if ((await this.#objects()).length > manyObjects) await this.#clear();
     const before = await this.#interruptedRuns();
     const objects = await this.#objects();
+    const moment = async () => {
+      if ((await this.#objects()).length === objects.length) return false;
+      await sleep(afterMs);
+      return true;
+    };
     const run = await killRun(
       this.#backupArgs(form),
       { ...this.#options(form), tempFolders: this.#tempFolders },
-      afterMs,
+      from === "start" ? afterMs : moment,
     );
     if (!run.killed) assert.equal(run.code, 0, run.stderr);
     const left = (await this.#objects()).filter((name) => !objects.includes(name));

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type CommandOptions, spawnPgtenant } from "./command.ts";
 
 /** Programs and temporary files of a killed run are gone after this time. */
-const graceMs = 2_000;
+const graceMs = 15_000;
 
 interface Process {
   readonly pid: number;
@@ -26,23 +26,27 @@ export interface KilledRun {
   readonly programs: readonly string[];
 }
 
+/** So many milliseconds after the start, or when a condition holds that is asked again and again. */
+export type Moment = number | (() => Promise<boolean>);
+
 /**
- * Starts `pgtenant`, kills it with SIGKILL after a while, and waits until whatever it had started
+ * Starts `pgtenant`, kills it with SIGKILL at a moment, and waits until whatever it had started
  * is gone too: its children and theirs, and everything in the folders for temporary files.
  *
- * @throws {AssertionError} when something of it is still there two seconds later
+ * @throws {AssertionError} when something of it is still there that long after
  */
 export async function killRun(
   args: readonly string[],
   options: Pick<CommandOptions, "url" | "env"> & { readonly tempFolders: readonly string[] },
-  afterMs: number,
+  moment: Moment,
 ): Promise<KilledRun> {
   const child = spawnPgtenant(args, options);
   child.stdin.end();
   child.stdout.resume();
   const stderr = text(child.stderr);
   const ended = once(child, "close");
-  await sleep(afterMs);
+  if (typeof moment === "number") await sleep(moment);
+  else while (child.exitCode === null && !(await moment())) await sleep(5);
   // Stopped first, so that it starts nothing between the look at its children and its end.
   const killed = child.exitCode === null && child.kill("SIGSTOP");
   const family = killed && child.pid !== undefined ? await descendantsOf(child.pid) : [];
@@ -50,9 +54,9 @@ export async function killRun(
   await ended;
   const begun = performance.now();
   for (;;) {
+    const waited = performance.now() - begun;
     const left = [...(await stillRunning(family)), ...(await filesIn(options.tempFolders))];
     if (left.length === 0) break;
-    const waited = performance.now() - begun;
     assert.ok(waited < graceMs, `after ${Math.round(waited)} ms there still is ${left.join(", ")}`);
     await sleep(20);
   }

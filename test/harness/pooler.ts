@@ -76,7 +76,7 @@ pool_mode = ${mode}
 }
 
 async function listens(port: number): Promise<void> {
-  for (let tries = 0; tries < 200; tries += 1) {
+  for (let tries = 0; tries < 1_200; tries += 1) {
     const socket = connect(port, "127.0.0.1");
     const open = await once(socket, "connect").then(
       () => true,

@@ -101,13 +101,22 @@ function serviceOf(child: ChildProcessWithoutNullStreams): Service {
         await sleep(30);
       }
     },
-    signal: (name, whole) => process.kill(whole === "group" ? -pid : pid, name),
+    signal: (name, whole) =>
+      void (alive.has(pid) && signalTo(whole === "group" ? -pid : pid, name)),
     ended,
     async stop() {
       child.kill("SIGTERM");
       assert.equal(await ended, 0, text);
     },
   };
+}
+
+function signalTo(target: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(target, name);
+  } catch {
+    // It has ended in this moment.
+  }
 }
 
 /** Holds a table, so that whoever dumps the database has to wait, until it is called off. */

@@ -11,7 +11,7 @@ import {
 import { withClient } from "./whole-digest.ts";
 
 const run = promisify(execFile);
-const patienceMs = 20_000;
+const patienceMs = 60_000;
 
 /** A primary and its standby, which streams from it. */
 export interface ServerPair {

@@ -29,8 +29,8 @@ const definitions = `
  */
 export async function wholeDigest(databaseUrl: string): Promise<string> {
   return await withClient(databaseUrl, async (client) => {
-    // What a killed program has begun, the server takes back; that must not take long.
-    await client.query("SET lock_timeout = '5s'");
+    // What a killed program has begun, the server takes back; a minute is more than enough.
+    await client.query("SET lock_timeout = '60s'");
     const query = async <Row extends QueryResultRow>(sql: string) =>
       (await client.query<Row>(sql)).rows;
     const rows = Object.entries(await databaseDigest({ query }));

@@ -148,7 +148,7 @@ suite("secrets of whole-database commands", () => {
       if (!/src\/main\.ts/.test(line)) assertClean(line, "/proc/*/cmdline");
       else if (!name.includes(secrets.typed)) assertClean(line, "/proc/*/cmdline");
     }
-    for (const line of last.values()) assertClean(line, "/proc/*/cmdline at the end");
+    for (const line of last) assertClean(line, "/proc/*/cmdline at the end");
     for (const [content, path] of files) assertClean(content, path);
     for (const [path, content] of await filesNow()) assertClean(content, path);
     return result;

@@ -30,7 +30,7 @@ import { noProgress } from "../../src/progress.ts";
 import { openLocalStore } from "../../src/storage/local-store.ts";
 import { assertFailure, failure } from "../harness/assert-failure.ts";
 import { type CommandResult, pgtenant, spawnPgtenant } from "../harness/command.ts";
-import { commandLines } from "../harness/command-lines.ts";
+import { untilGone } from "../harness/command-lines.ts";
 import { createDatabase, serverUrl, type TestDatabase } from "../harness/database.ts";
 import { databaseAt, dropDatabases, onServer } from "../harness/server-databases.ts";
 import {
@@ -141,15 +141,8 @@ suite("backup", () => {
     throw new Error("no pg_dump waits");
   }
 
-  async function assertNoProgramLeft(): Promise<void> {
-    const ours = (line: string) => /pg_dump|pg_restore/.test(line) && line.includes(database.name);
-    let left: readonly string[] = [];
-    for (const end = Date.now() + 3_000; Date.now() < end; await sleep(50)) {
-      left = [...(await commandLines()).values()].filter(ours);
-      if (left.length === 0) return;
-    }
-    assert.deepEqual(left, []);
-  }
+  const assertNoProgramLeft = () =>
+    untilGone((line) => /pg_dump|pg_restore/.test(line) && line.includes(database.name));
 
   suite("what it writes", () => {
     test("the manifest tells the dump, counted in its own snapshot while others insert", async () => {
@@ -370,7 +363,7 @@ suite("backup", () => {
       });
       await first;
       await whileLocked(async () => {
-        const waiting = runHere(folder, { timeoutMinutes: 0.2 });
+        const waiting = runHere(folder, { timeoutMinutes: 2 });
         waiting.catch(() => undefined);
         const pid = await waitingDump();
         await assert.rejects(
@@ -416,7 +409,7 @@ suite("backup", () => {
         const sent = performance.now();
         child.kill("SIGTERM");
         await ended;
-        assert.ok(performance.now() - sent < 8_000, "it took its time");
+        assert.ok(performance.now() - sent < 30_000, "it took its time");
         assert.equal(child.exitCode, 130, await stderr);
         assert.match(
           await stderr,
@@ -449,7 +442,7 @@ suite("backup", () => {
     test("a snapshot whose connection the server ends is a failure, with nothing left", async () => {
       const folder = await newFolder();
       await whileLocked(async () => {
-        const waiting = runHere(folder, { timeoutMinutes: 0.5 });
+        const waiting = runHere(folder, { timeoutMinutes: 2 });
         waiting.catch(() => undefined);
         const dump = await waitingDump();
         // The session that counts the rows waits for the table too.
@@ -460,7 +453,7 @@ suite("backup", () => {
         );
         const ended = performance.now();
         await assert.rejects(waiting, (error) => error instanceof AppError && error.exitCode === 7);
-        assert.ok(performance.now() - ended < 15_000, "pg_dump went on for nothing");
+        assert.ok(performance.now() - ended < 60_000, "pg_dump went on for nothing");
       });
       await assertNothingLeft(folder);
       await assertNoProgramLeft();

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, afterEach, before, suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { commandLines } from "../harness/command-lines.ts";
+import { untilGone } from "../harness/command-lines.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);
@@ -26,7 +26,7 @@ suite("the demo", () => {
   after(() => rm(folder, { recursive: true }));
   afterEach(async () => {
     assert.deepEqual(await readdir(folder), [], "files are left behind");
-    assert.deepEqual(await processesIn(folder), [], "processes are left behind");
+    await untilGone((line) => line.includes(folder));
   });
 
   /** Runs it with an empty environment and a folder for temporary files of its own. */
@@ -76,8 +76,3 @@ suite("the demo", () => {
     assertProved(await demo({ PATH, HOME: "/" }, as), /PostgreSQL \d+/);
   });
 });
-
-/** The command lines of processes that mention the folder. */
-async function processesIn(folder: string): Promise<readonly string[]> {
-  return [...(await commandLines()).values()].filter((line) => line.includes(folder));
-}

@@ -67,7 +67,7 @@ suite("a command that is interrupted half-way", () => {
     assert.equal(child.exitCode, 130, stderr);
     assert.match(stderr, meaning);
     assert.doesNotMatch(stderr, /^\s+at /m);
-    assert.ok(performance.now() - sent < 5_000, "it took its time");
+    assert.ok(performance.now() - sent < 30_000, "it took its time");
     await backendsGone();
   }
 
@@ -129,8 +129,8 @@ suite("a command that is interrupted half-way", () => {
     for (const command of ["verify", "inspect"]) {
       const child = start([command, "-"]);
       child.stdout.resume();
-      child.stdin.write(bundle.subarray(0, 100_000));
-      await sleep(1_500);
+      // More than a pipe holds: once it is written, some of it has been read.
+      await new Promise((resolve) => child.stdin.write(bundle.subarray(0, 1_000_000), resolve));
       await interrupt(child, "SIGINT", /^pgtenant: interrupted: /m);
     }
   });

@@ -20,12 +20,16 @@ suite("list, prune and history", () => {
   let root: string;
   let folder: string;
   let count = 0;
+  /** When the test began: backups of one test are whole days apart. */
+  let begun: number;
+
   before(async () => {
     database = await createDatabase("prune", "empty");
     root = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
   });
   beforeEach(async () => {
     count += 1;
+    begun = Date.now();
     folder = join(root, `backups-${count}`);
     await mkdir(folder, { mode: 0o700 });
   });
@@ -34,7 +38,7 @@ suite("list, prune and history", () => {
     await database.drop();
   });
 
-  const idOf = (days: number) => backupIdAt(new Date(Date.now() - days * dayMs));
+  const idOf = (days: number) => backupIdAt(new Date(begun - days * dayMs));
 
   /** Writes a backup of so many days ago into the folder. */
   async function backupOf(days: number, changes: Partial<BackupManifest> = {}): Promise<string> {

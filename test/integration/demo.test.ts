@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmod, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -7,6 +7,7 @@ import { withSession } from "../../src/postgres/session.ts";
 import { requireEqual } from "../../src/tenant/demo.ts";
 import { type DatabaseDigest, differences, digestDatabase } from "../../src/tenant/digest.ts";
 import { pgtenant, spawnPgtenant } from "../harness/command.ts";
+import { untilGone } from "../harness/command-lines.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
 
 suite("the demo", () => {
@@ -22,17 +23,6 @@ suite("the demo", () => {
     const { PGTENANT_PG_BIN } = process.env;
     return { TMPDIR: folder, ...(PGTENANT_PG_BIN === undefined ? {} : { PGTENANT_PG_BIN }) };
   };
-
-  /** The processes that have the folder in their command line: the server, the watcher. */
-  async function processes(): Promise<readonly string[]> {
-    const found: string[] = [];
-    for (const entry of await readdir("/proc").catch(() => [])) {
-      if (!/^\d+$/.test(entry)) continue;
-      const line = await readFile(`/proc/${entry}/cmdline`, "utf8").catch(() => "");
-      if (line.includes(folder)) found.push(line.replaceAll("\0", " "));
-    }
-    return found;
-  }
 
   test("loses a tenant, gets it back, proves it, and leaves nothing: exit 0", async () => {
     const { code, stdout, stderr } = await pgtenant(["demo"], { env: env() });
@@ -60,7 +50,7 @@ suite("the demo", () => {
     assert.match(text, /\n {3}done in .*, committed: 25\d rows inserted, 6 rows linked again\n/);
     assert.match(text, /every row of every table and every sequence is as it was before/);
     assert.deepEqual(await readdir(folder), []);
-    assert.deepEqual(await processes(), []);
+    await untilGone((line) => line.includes(folder));
   });
 
   test("has one result for programs", async () => {
@@ -96,7 +86,7 @@ suite("the demo", () => {
       /pgtenant: interrupted: the throwaway server and its folder are removed\n/,
     );
     assert.deepEqual(await readdir(folder), []);
-    assert.deepEqual(await processes(), []);
+    await untilGone((line) => line.includes(folder));
   });
 
   test("without a PostgreSQL says what to install: exit 7", async () => {

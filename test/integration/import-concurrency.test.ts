@@ -102,7 +102,8 @@ test("an import blocks no write of another tenant, from its first byte to its CO
     const results = await Promise.all(writers.map((writer) => writer.stop()));
     assert.ok(atPlan - atStart > 50, `${atPlan - atStart} writes while staging`);
     assert.ok(atEnd - atPlan > 50, `${atEnd - atPlan} writes while applying`);
-    for (const { slowest } of results) assert.ok(slowest < 2000, `a write took ${slowest} ms`);
+    // Less than the import would wait for a lock itself; a busy machine takes its time as well.
+    for (const { slowest } of results) assert.ok(slowest < 8000, `a write took ${slowest} ms`);
     assert.deepEqual((await tenantDigests(database)).get("acme"), before.get("acme"));
   }));
 

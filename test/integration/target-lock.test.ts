@@ -22,6 +22,8 @@ suite("the lock of a database", () => {
     databaseUrl: at.url,
     applicationName: "pgtenant",
   });
+  /** By whose name sessions are found on the server: no other test has it. */
+  const operation = "test of target locks";
   const impatient = { patienceMs: 0 };
   const tryToLock = (name = database.name) =>
     withTargetLock(connection(), name, "restore", async () => "done", impatient);
@@ -66,11 +68,22 @@ suite("the lock of a database", () => {
   });
 
   test("is had by one of several that ask at the same time", async () => {
-    const results = await Promise.allSettled(
-      Array.from({ length: 5 }, () =>
-        withTargetLock(connection(), database.name, "prune", () => sleep(600), impatient),
-      ),
-    );
+    const rivals = 5;
+    let answered = 0;
+    const ask = () =>
+      withTargetLock(
+        connection(),
+        database.name,
+        "prune",
+        untilOthersAreRefused,
+        impatient,
+      ).finally(() => {
+        answered += 1;
+      });
+    const untilOthersAreRefused = async () => {
+      while (answered < rivals - 1) await sleep(20);
+    };
+    const results = await Promise.allSettled(Array.from({ length: rivals }, ask));
     const refused = results.flatMap((result) =>
       result.status === "rejected" ? result.reason : [],
     );
@@ -102,21 +115,23 @@ suite("the lock of a database", () => {
   });
 
   test("that the server takes away is told to its holder", async () => {
-    await withTargetLock(connection(), database.name, "backup", async ({ lost }) => {
+    await withTargetLock(connection(), database.name, operation, async ({ lost }) => {
       await other.query(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgtenant backup'",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+        [`pgtenant ${operation}`],
       );
-      for (let tries = 0; tries < 100 && !lost.aborted; tries += 1) await sleep(20);
+      for (let tries = 0; tries < 1000 && !lost.aborted; tries += 1) await sleep(20);
       assert.ok(lost.aborted);
       assert.equal(lost.reason.code, "lock-lost");
     });
   });
 
   test("is held in another database when the target is the maintenance database itself", async () => {
-    await withTargetLock(connection(), "postgres", "backup", async () => {
+    await withTargetLock(connection(), "postgres", operation, async () => {
       await assert.rejects(tryToLock("postgres"), { exitCode: 5 });
       const rows = await other.query<{ datname: string }>(
-        "SELECT datname FROM pg_stat_activity WHERE application_name = 'pgtenant backup'",
+        "SELECT datname FROM pg_stat_activity WHERE application_name = $1",
+        [`pgtenant ${operation}`],
       );
       assert.deepEqual(rows, [{ datname: "template1" }]);
     });

@@ -42,6 +42,9 @@ const guide = [
   "ls -la /var/backups/n-kudo/",
 ] as const;
 
+/** The shell that runs a script, also in the moment in which `env` is looking for it. */
+const shellItself = /^(\S*\/env )?(\S*\/)?bash /;
+
 type Line = (typeof guide)[number];
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -242,7 +245,7 @@ suite("the disaster recovery guide's command lines", () => {
     await assertRestored(fresh, "restore.sh -k");
     const shown = [...watched.seen].filter((one) => one.includes(key));
     assert.deepEqual(
-      shown.filter((one) => !/^bash /.test(one)),
+      shown.filter((one) => !shellItself.test(one)),
       [],
       "only the shell that was given the key shows it",
     );
@@ -389,7 +392,7 @@ suite("the disaster recovery guide's command lines", () => {
     assert.notEqual(watched.result.code, 0);
     const shown = [...watched.seen].filter((one) => /a-planted-password|SECRET-KEY-1Q/.test(one));
     assert.deepEqual(
-      shown.filter((one) => !/^bash /.test(one)),
+      shown.filter((one) => !shellItself.test(one)),
       [],
     );
     assert.doesNotMatch(watched.result.stderr, /a-planted-password|SECRET-KEY-1Q/);

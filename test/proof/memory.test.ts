@@ -73,21 +73,26 @@ suite("the compiled program", () => {
   });
 
   test("answers --version in less than 150 ms", async (context) => {
-    const ours = await median([program.main, "--version"]);
-    const bare = await median(["-e", "0"]);
+    const times = { ours: [] as number[], bare: [] as number[] };
+    // In turns, so that a busy moment slows both down.
+    for (let i = 0; i < 9; i += 1) {
+      times.ours.push(await timeOf([program.main, "--version"]));
+      times.bare.push(await timeOf(["-e", "0"]));
+    }
+    const [ours, bare] = [median(times.ours), median(times.bare)];
     context.diagnostic(`median ${ours} ms; an empty program of Node takes ${bare} ms`);
-    // A busy machine slows an empty program down as well: it takes 60 ms otherwise.
-    assert.ok(ours < 150 + Math.max(0, bare - 60), `${ours} ms`);
+    // An empty program takes 60 ms; on a busy machine both take as many times longer.
+    assert.ok(ours < 150 * Math.max(1, bare / 60), `${ours} ms`);
   });
 
-  async function median(args: readonly string[]): Promise<number> {
-    const times: number[] = [];
-    for (let i = 0; i < 7; i += 1) {
-      const started = performance.now();
-      await run(process.execPath, [...args]);
-      times.push(Math.round(performance.now() - started));
-    }
-    return times.sort((a, b) => a - b)[3] ?? Number.NaN;
+  async function timeOf(args: readonly string[]): Promise<number> {
+    const started = performance.now();
+    await run(process.execPath, [...args]);
+    return Math.round(performance.now() - started);
+  }
+
+  function median(times: readonly number[]): number {
+    return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? Number.NaN;
   }
 });
 

@@ -89,8 +89,8 @@ suite("the service by the real clock", () => {
     const { database, folder } = await place();
     const release = await holdUp(database);
     const service = everyMinuteIn(folder, database);
-    const started = await service.until("started", 1, 80_000);
-    const skipped = await service.until("skipped", 1, 80_000);
+    const started = await service.until("started", 1, 150_000);
+    const skipped = await service.until("skipped", 1, 150_000);
     assert.equal(skipped.why, "the run before it is still at work");
     assert.equal(Date.parse(String(skipped.slot)) - Date.parse(String(started.slot)), 60_000);
     await release();
@@ -104,7 +104,7 @@ suite("the service by the real clock", () => {
     const { database, folder } = await place();
     const release = await holdUp(database);
     const first = everyMinuteIn(folder, database);
-    const { slot } = await first.until("started", 1, 80_000);
+    const { slot } = await first.until("started", 1, 150_000);
     await dumpWaits(database);
     assert.ok(
       (await leftIn(folder)).some((name) => name.endsWith(".partial")),
@@ -172,7 +172,7 @@ suite("the service by the real clock", () => {
     await groupGone(busy.pid);
     for (const own of folders) assert.deepEqual(await leftIn(own), []);
     await release();
-    await idle.until("done", 1, 80_000);
+    await idle.until("done", 1, 150_000);
     await idle.stop();
   }
 
@@ -220,11 +220,14 @@ suite("the service by the real clock", () => {
         // One that does not end at the first signal, so that the second one finds the service there.
         if (signals.length > 1) process.kill(job, "SIGSTOP");
         try {
-          for (const signal of signals) {
-            service.signal(signal);
-            await sleep(50);
+          const [first, again] = signals;
+          service.signal(first);
+          // Two that come before it has looked are one to it.
+          const gone = service.ended.then(() => "gone");
+          while (again !== undefined && (await Promise.race([gone, sleep(100)])) !== "gone") {
+            service.signal(again);
           }
-          assert.equal(await service.ended, signals.length === 1 ? "SIGKILL" : 130);
+          assert.equal(await service.ended, again === undefined ? "SIGKILL" : 130);
         } finally {
           if (signals.length > 1) process.kill(job, "SIGCONT");
         }
@@ -254,7 +257,7 @@ suite("the service by the real clock", () => {
     assert.ok(Number(failed.retryInSeconds) >= 15);
     const began = performance.now();
     await service.stop();
-    assert.ok(performance.now() - began < 3000);
+    assert.ok(performance.now() - began < 15_000);
     await release();
   });
 

@@ -2,7 +2,11 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { type CompiledProgram, compileProgram } from "../harness/compiled-program.ts";
+import {
+  type CompiledProgram,
+  compileProgram,
+  type Measured,
+} from "../harness/compiled-program.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
 
 /** A million takes some minutes: `PGTENANT_TEST_LOG_ROWS=1000000`. */
@@ -42,15 +46,26 @@ suite(`a bundle with 102 sites and ${rows} log rows`, () => {
     const count =
       "SELECT (SELECT count(*) FROM execution_logs) AS logs, (SELECT count(*) FROM microvms) AS vms";
     const before = await target.query(count);
-    await target.query("DELETE FROM sites WHERE name = 'Spare 51'");
-    assert.notDeepEqual(await target.query(count), before);
     const args = ["import", bundle, "--keep-in-flight", "--select", "site=Spare 51"];
-    const part = await program.measure(target.url, args);
-    assert.deepEqual(await target.query(count), before);
-    const figures = `whole: ${whole.seconds.toFixed(1)} s, ${whole.peakMb} MB; one site: ${part.seconds.toFixed(1)} s, ${part.peakMb} MB`;
+    // The long one evens out what else the machine does; of the short one the fastest counts.
+    const parts: Measured[] = [];
+    for (let i = 0; i < 3; i += 1) {
+      await target.query("DELETE FROM sites WHERE name = 'Spare 51'");
+      assert.notDeepEqual(await target.query(count), before);
+      parts.push(await program.measure(target.url, args));
+      assert.deepEqual(await target.query(count), before);
+    }
+    const seconds = Math.min(...parts.map((part) => part.seconds));
+    const shown = [whole, ...parts].map(
+      ({ seconds, peakMb }) => `${seconds.toFixed(1)} s, ${peakMb} MB`,
+    );
+    const figures = `whole: ${shown[0]}; one site: ${shown.slice(1).join("; ")}`;
     context.diagnostic(figures);
-    assert.ok(part.seconds <= whole.seconds / 5, figures);
-    assert.ok(part.peakMb <= limitMb && whole.peakMb <= limitMb, figures);
+    assert.ok(seconds <= whole.seconds / 5, figures);
+    assert.ok(
+      [whole, ...parts].every(({ peakMb }) => peakMb <= limitMb),
+      figures,
+    );
   });
 
   test("a part is exported with the same memory", async (context) => {

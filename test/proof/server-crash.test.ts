@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "pg";
 import { startThrowawayServer, type ThrowawayServer } from "../../src/postgres/throwaway-server.ts";
 import { seededRandom } from "../harness/corruptions.ts";
@@ -15,6 +16,7 @@ import {
   waitFor,
 } from "../harness/kill-import.ts";
 import { type LostTenant, loseTenant } from "../harness/lost-tenant.ts";
+import { childrenOf } from "../harness/service.ts";
 
 const seed = Number(process.env.PGTENANT_TEST_SEED ?? Date.now() % 1_000_000);
 const crashes = 10;
@@ -102,14 +104,34 @@ suite(`an import whose server is stopped with -m immediate; PGTENANT_TEST_SEED=$
     );
     await server.stop("immediate");
     const logged = (await readFile(server.logFile, "utf8")).length;
+    const refused = async () =>
+      /FATAL: {2}the database system is (starting up|not yet accepting connections)/.test(
+        (await readFile(server.logFile, "utf8")).slice(logged),
+      );
     const started = server.start();
-    await assertImports(tenant);
+    const recovery = await recoveryOf(server);
+    process.kill(recovery, "SIGSTOP");
+    const imported = assertImports(tenant);
+    const deadline = performance.now() + 60_000;
+    while (!(await refused()) && performance.now() < deadline) await sleep(20);
+    process.kill(recovery, "SIGCONT");
+    await imported;
     await started;
-    const log = (await readFile(server.logFile, "utf8")).slice(logged);
-    assert.match(
-      log,
-      /FATAL: {2}the database system is (starting up|not yet accepting connections)/,
-    );
+    assert.ok(await refused(), "the import did not come while the server recovered");
     assert.equal(await tenant.state(), "whole");
   });
+
+  /** The process that replays the WAL of a server that is being started. */
+  async function recoveryOf({ dataDir }: ThrowawayServer): Promise<number> {
+    const deadline = performance.now() + 30_000;
+    for (;;) {
+      const file = await readFile(join(dataDir, "postmaster.pid"), "utf8").catch(() => "");
+      for (const pid of await childrenOf(Number.parseInt(file, 10))) {
+        const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+        if (/startup/.test(line)) return pid;
+      }
+      assert.ok(performance.now() < deadline, "no recovery was seen");
+      await sleep(1);
+    }
+  }
 });

@@ -41,7 +41,7 @@ async function ask(
   body = "",
 ): Promise<Answer> {
   return await new Promise((resolve, reject) => {
-    const sent = request(url, { headers, method }, (response) => {
+    const sent = request(url, { headers, method, agent: false }, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (piece: string) => {
         text += piece;
@@ -235,7 +235,7 @@ suite("status over HTTP", () => {
     const begun = performance.now();
     const url = `postgres://u:p@127.0.0.1:${port}/nkudo`;
     assert.equal(await readinessOf({ databaseUrl: url }, "/tmp")(), false);
-    assert.ok(performance.now() - begun < 4_000);
+    assert.ok(performance.now() - begun < 20_000);
     silent.close();
     const server = await startHttp({ ...options, ready: async () => false });
     const { status, text } = await ask(`${server.url}/readyz`);
@@ -251,7 +251,7 @@ suite("status over HTTP", () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     const begun = performance.now();
     await server.close();
-    assert.ok(performance.now() - begun < 4_000);
+    assert.ok(performance.now() - begun < 20_000);
     socket.destroy();
   });
 });

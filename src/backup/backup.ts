@@ -90,6 +90,8 @@ class Run {
   readonly #snapshot: SourceSnapshot;
   readonly #started: number;
   readonly #targets: readonly Target[];
+  /** Where the id is ours. */
+  readonly #claimed = new Set<Store>();
   readonly #warnings: string[] = [];
   /** Fires when the rows could not be counted: without them the dump is not worth its end. */
   readonly #uncountable = new AbortController();
@@ -103,21 +105,9 @@ class Run {
   }
 
   async run(): Promise<BackupResult> {
-    const id = await this.#chooseId();
+    const id = await this.#claimId();
     const names = this.#partNames(id);
     try {
-      const pending = {
-        pending: 1,
-        id,
-        database: this.#snapshot.database,
-        startedAt: new Date().toISOString(),
-        host: hostname(),
-        pid: process.pid,
-        parts: names,
-      } as const;
-      await onTargets(this.#targets, (store) =>
-        writeSidecar(store, "pending", pending, this.#request.signal),
-      );
       const manifest = await this.#write(id);
       await onTargets(this.#targets, (store) =>
         writeManifest(store, manifest, this.#request.signal),
@@ -142,14 +132,63 @@ class Run {
     }
   }
 
-  async #chooseId(): Promise<BackupId> {
+  /**
+   * An id that is ours in every place, by the pending file that is made under it. Backups of other
+   * databases go to the same bucket, at the same second even, and no lock keeps them apart.
+   */
+  async #claimId(): Promise<BackupId> {
     const taken = new Set<BackupId>();
     await onTargets(this.#targets, async (store) => {
       for (const id of await backupIds(store)) taken.add(id);
     });
-    const { id, warning } = newBackupId(taken, new Date());
-    if (warning !== undefined) this.#warnings.push(warning);
-    return id;
+    for (;;) {
+      const { id, warning } = newBackupId(taken, new Date());
+      if (await this.#claim(id)) {
+        if (warning !== undefined) this.#warnings.push(warning);
+        return id;
+      }
+      taken.add(id);
+    }
+  }
+
+  async #claim(id: BackupId): Promise<boolean> {
+    const pending = {
+      pending: 1,
+      id,
+      database: this.#snapshot.database,
+      startedAt: new Date().toISOString(),
+      host: hostname(),
+      pid: process.pid,
+      parts: this.#partNames(id),
+    } as const;
+    const { signal } = this.#request;
+    const manifest = sidecarName(id, "manifest");
+    let free = true;
+    try {
+      await onTargets(this.#targets, async (store) => {
+        try {
+          await writeSidecar(store, "pending", pending, { overwrite: false, signal });
+        } catch (error) {
+          if (!(error instanceof AppError) || error.code !== "object-exists") throw error;
+          free = false;
+          return;
+        }
+        this.#claimed.add(store);
+        // The other one may have been done since the ids were read.
+        if ((await store.stat(manifest)) !== undefined) free = false;
+      });
+    } catch (error) {
+      await this.#giveBack(id);
+      throw error;
+    }
+    if (!free) await this.#giveBack(id);
+    return free;
+  }
+
+  async #giveBack(id: BackupId): Promise<void> {
+    const claimed = [...this.#claimed];
+    this.#claimed.clear();
+    await withinClearUp(claimed.map((store) => removeSidecar(store, id, "pending")));
   }
 
   #partNames(id: BackupId): readonly string[] {
@@ -281,20 +320,28 @@ class Run {
     return this.#targets.filter((target) => target.failure !== undefined);
   }
 
-  /** What cannot be removed now is known by its pending file, and collected later. */
+  /**
+   * Only where the id is ours: under the same one there may be a backup of another database
+   * elsewhere. What cannot be removed now is known by its pending file, and collected later.
+   */
   async #discard(
     id: BackupId,
     names: readonly string[],
     targets: readonly Target[],
   ): Promise<void> {
-    const removing = targets.map(async ({ store }) => {
+    const ours = targets.filter(({ store }) => this.#claimed.has(store));
+    const removing = ours.map(async ({ store }) => {
       await store.remove(sidecarName(id, "manifest"));
       for (const name of names) await store.remove(name);
       await removeSidecar(store, id, "pending");
     });
-    const patience = new Promise((resolve) => setTimeout(resolve, clearUpMs).unref());
-    await Promise.race([Promise.allSettled(removing), patience]);
+    await withinClearUp(removing);
   }
+}
+
+async function withinClearUp(removing: readonly Promise<void>[]): Promise<void> {
+  const patience = new Promise((resolve) => setTimeout(resolve, clearUpMs).unref());
+  await Promise.race([Promise.allSettled(removing), patience]);
 }
 
 function timedOut(minutes: number, cause: unknown): AppError {

@@ -167,7 +167,7 @@ async function markUnfinished(
   const { host, pid } = await thisProcess();
   const pending: PendingBackup = { pending: 1, id, database, startedAt, host, pid, parts };
   try {
-    await writeSidecar(store, "pending", pending, signal);
+    await writeSidecar(store, "pending", pending, { signal });
   } catch (error) {
     if (!(error instanceof AppError) || signal?.aborted === true) throw error;
   }

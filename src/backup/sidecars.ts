@@ -1,6 +1,6 @@
 import { AppError, ExitCode } from "../errors.ts";
 import { oneChunk } from "../storage/one-chunk.ts";
-import type { Store } from "../storage/store.ts";
+import type { Store, WriteOptions } from "../storage/store.ts";
 import { type BackupId, type SidecarKind, sidecarName } from "./backup-name.ts";
 import { type BackupManifest, manifestText, parseManifest } from "./manifest.ts";
 
@@ -115,15 +115,19 @@ export async function readSidecar<Kind extends keyof Sidecars>(
   return document as Sidecars[Kind];
 }
 
-/** Replaces the one that is there. */
+/**
+ * Replaces the one that is there, unless it is told to leave that.
+ *
+ * @throws {AppError} exit 8, code `object-exists`, when there is one that is to be left
+ */
 export async function writeSidecar<Kind extends keyof Sidecars>(
   store: Store,
   kind: Kind,
   content: Sidecars[Kind],
-  signal?: AbortSignal,
+  { overwrite = true, signal }: WriteOptions = {},
 ): Promise<void> {
   const text = `${JSON.stringify(content, null, 2)}\n`;
-  await store.write(sidecarName(content.id, kind), oneChunk(text), { overwrite: true, signal });
+  await store.write(sidecarName(content.id, kind), oneChunk(text), { overwrite, signal });
 }
 
 /** That there is none is no error. */

@@ -63,6 +63,7 @@ export function memoryStore(
     async write(key, source, options = {}) {
       if (objects.has(key) && options.overwrite !== true) throw fail("object-exists", key);
       const bytes = Buffer.concat(await Array.fromAsync(source));
+      if (objects.has(key) && options.overwrite !== true) throw fail("object-exists", key);
       objects.set(key, bytes);
       return { bytes: bytes.length };
     },

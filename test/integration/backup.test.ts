@@ -28,16 +28,19 @@ import { AppError } from "../../src/errors.ts";
 import { openJournal } from "../../src/journal/journal.ts";
 import { noProgress } from "../../src/progress.ts";
 import { openLocalStore } from "../../src/storage/local-store.ts";
+import type { Store } from "../../src/storage/store.ts";
 import { assertFailure, failure } from "../harness/assert-failure.ts";
 import { type CommandResult, pgtenant, spawnPgtenant } from "../harness/command.ts";
 import { untilGone } from "../harness/command-lines.ts";
 import { createDatabase, serverUrl, type TestDatabase } from "../harness/database.ts";
+import { memoryStore } from "../harness/memory-store.ts";
 import { databaseAt, dropDatabases, onServer } from "../harness/server-databases.ts";
 import {
   makeBackup,
   openMade,
   ourPrograms,
   restoreMade,
+  verifyMade,
   withScripts,
 } from "../harness/whole-database.ts";
 
@@ -301,6 +304,32 @@ suite("backup", () => {
       for (let i = 0; i < 3; i += 1) ids.push((await makeBackup(database.url, [store])).id);
       assert.deepEqual([...new Set(ids)].sort(), ids);
       for (const id of ids) assert.equal((await openMade(id, [store])).id, id);
+    });
+
+    test("backups of several databases that begin at the same second in one bucket take nothing from each other", async () => {
+      const bucket = memoryStore("s3://shared", "s3");
+      let lists = 0;
+      const bothHaveLooked = Promise.withResolvers<void>();
+      const shared: Store = {
+        ...bucket,
+        async *list(prefix) {
+          lists += 1;
+          if (lists === 2) bothHaveLooked.resolve();
+          if (lists <= 2) await bothHaveLooked.promise;
+          else yield* bucket.list(prefix);
+        },
+      };
+      const runs = await Promise.all(
+        [1, 2].map(async () =>
+          makeBackup(database.url, [openLocalStore(await newFolder()), shared]),
+        ),
+      );
+      for (const { id, failed, stored } of runs) {
+        assert.deepEqual([failed, stored.length], [[], 2]);
+        await verifyMade(await openMade(id, [bucket]));
+      }
+      assert.notEqual(runs[0]?.id, runs[1]?.id);
+      assert.equal([...bucket.objects.keys()].filter((key) => /pending/.test(key)).length, 0);
     });
 
     test("databases with hostile names, in a folder with one, by a role with a hostile password", async () => {

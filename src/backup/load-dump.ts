@@ -3,25 +3,29 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { AppError, ExitCode } from "../errors.ts";
+import { startProgram } from "../postgres/child-program.ts";
 import type { ClientProgram } from "../postgres/client-programs.ts";
 import { feedProgram } from "../postgres/feed-program.ts";
 import { addOffsets } from "./archive-offsets.ts";
 import type { DumpFormat } from "./backup-name.ts";
 import { type ProgramContext, startClient } from "./client-run.ts";
 import { unpackFolder } from "./dump-folder.ts";
+import { forServer, setsTooMuch } from "./older-server.ts";
 
 export interface LoadOptions {
   readonly format: DumpFormat;
   /** Replaces what is there, in one transaction; else the database is new and empty. */
   readonly inPlace: boolean;
   readonly jobs: number;
+  /** Of the server that it is loaded into. */
+  readonly serverMajor: number;
 }
 
 /** A dump's bytes, or where it lies in a file or folder that several connections can read. */
 export type DumpSource = { readonly bytes: AsyncIterable<Uint8Array> } | { readonly path: string };
 
 /** True when the dump has to lie in files while it is loaded. */
-export function needsFiles(options: LoadOptions): boolean {
+export function needsFiles(options: Omit<LoadOptions, "serverMajor">): boolean {
   return (
     options.format === "directory" ||
     (options.format === "custom" && options.jobs > 1 && !options.inPlace)
@@ -40,16 +44,61 @@ export async function loadDump(
   source: DumpSource,
   options: LoadOptions,
 ): Promise<void> {
-  const args = ["--exit-on-error", "--no-tablespaces"];
-  if (options.inPlace) args.push("--clean", "--if-exists", "--single-transaction");
-  if ("path" in source) {
-    if (!options.inPlace) args.push(`--jobs=${options.jobs}`);
-    await feed(context, "pg_restore", [...args, source.path], undefined);
-  } else if (options.format === "custom") {
-    await feed(context, "pg_restore", [...args, "--format=custom"], source.bytes);
+  const { format, inPlace, jobs, serverMajor } = options;
+  const args = ["--no-tablespaces", ...(inPlace ? ["--clean", "--if-exists"] : [])];
+  if (format === "plain" && "bytes" in source) {
+    await runScript(context, source.bytes, options);
+  } else if (setsTooMuch(context.programs.major, serverMajor)) {
+    await runScript(context, scriptOf(context, source, args), options);
   } else {
-    const script = options.inPlace ? inTransaction(source.bytes) : source.bytes;
-    await feed(context, "psql", psqlArguments, script);
+    args.push("--exit-on-error");
+    if (inPlace) args.push("--single-transaction");
+    if ("path" in source) {
+      if (!inPlace) args.push(`--jobs=${jobs}`);
+      await feed(context, "pg_restore", [...args, source.path], undefined);
+    } else {
+      await feed(context, "pg_restore", [...args, "--format=custom"], source.bytes);
+    }
+  }
+}
+
+async function runScript(
+  context: ProgramContext,
+  script: AsyncIterable<Uint8Array>,
+  { inPlace, serverMajor }: LoadOptions,
+): Promise<void> {
+  const known = forServer(script, serverMajor);
+  await feed(context, "psql", psqlArguments, inPlace ? inTransaction(known) : known);
+}
+
+/** An archive as SQL, over one connection then. */
+async function* scriptOf(
+  context: ProgramContext,
+  source: DumpSource,
+  args: readonly string[],
+): AsyncGenerator<Uint8Array> {
+  const child = startProgram(
+    join(context.programs.binDir, "pg_restore"),
+    [...args, "--file=-", ...("path" in source ? [source.path] : ["--format=custom"])],
+    {
+      env: context.environment,
+      stdin: "path" in source ? "ignore" : "pipe",
+      signal: context.signal,
+    },
+  );
+  try {
+    const fed =
+      "path" in source
+        ? Promise.resolve(true)
+        : feedProgram(child, source.bytes, { onEarlyEnd: "stop" });
+    // A source that is not whole ends its reader too, which else would wait for the rest.
+    fed.catch(() => child.stop());
+    for await (const chunk of child.stdout) yield chunk as Uint8Array;
+    const taken = await fed;
+    await child.done;
+    if (!taken) throw endedEarly("pg_restore");
+  } finally {
+    await child.stop();
   }
 }
 

@@ -131,10 +131,14 @@ class Restore {
 
   /** Programs that can talk to this server and read what pg_dump of the backup's version wrote. */
   async #findPrograms(): Promise<ClientPrograms> {
-    const server = Math.floor(this.#admin.serverVersionNumber / 10_000);
     const written = Number.parseInt(this.#request.backup.manifest?.source.pgDump ?? "0", 10);
     const { binDir, path } = this.#request.programs;
-    return await findClientPrograms({ binDir, path, serverMajor: Math.max(server, written) });
+    const serverMajor = Math.max(this.#serverMajor, written);
+    return await findClientPrograms({ binDir, path, serverMajor });
+  }
+
+  get #serverMajor(): number {
+    return Math.floor(this.#admin.serverVersionNumber / 10_000);
   }
 
   #refuseNewer(dump: PreparedDump): void {
@@ -293,7 +297,9 @@ class Restore {
     };
     progress.start(dump.rawBytes);
     try {
-      await loadDump(context, dump.source(), { format: dump.format, inPlace, jobs: dump.jobs });
+      const { format, jobs } = dump;
+      const serverMajor = this.#serverMajor;
+      await loadDump(context, dump.source(), { format, inPlace, jobs, serverMajor });
     } catch (error) {
       throw withRoleHint(error);
     } finally {

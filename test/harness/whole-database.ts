@@ -25,16 +25,21 @@ export const ourPrograms: ProgramOptions = {
 export async function withScripts(
   folder: string,
   scripts: Readonly<Partial<Record<ClientProgram, string>>>,
+  version = "",
 ): Promise<ProgramOptions> {
   await mkdir(folder);
   const { binDir } = await findClientPrograms({ path: PATH, serverMajor: 14 });
   for (const program of ["pg_dump", "pg_dumpall", "pg_restore", "psql"] as const) {
     const real = join(binDir, program);
     const ours = join(folder, program);
-    const script = scripts[program];
+    const script = scripts[program] ?? (version === "" ? undefined : `exec ${real} "$@"`);
     if (script === undefined) await symlink(real, ours);
     else {
-      const text = `#!/bin/sh\nif [ "$1" = --version ]; then exec ${real} --version; fi\n${script}\n`;
+      const says =
+        version === ""
+          ? `exec ${real} --version`
+          : `echo "${program} (PostgreSQL) ${version}"; exit`;
+      const text = `#!/bin/sh\nif [ "$1" = --version ]; then ${says}; fi\n${script}\n`;
       await writeFile(ours, text, { mode: 0o755 });
     }
   }

@@ -25,6 +25,7 @@ import { type BackupManifest, manifestText } from "../../src/backup/manifest.ts"
 import { scratchName } from "../../src/backup/scratch-database.ts";
 import { withTargetLock } from "../../src/backup/target-lock.ts";
 import type { AppError } from "../../src/errors.ts";
+import { findClientPrograms } from "../../src/postgres/client-programs.ts";
 import { openLocalStore } from "../../src/storage/local-store.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { assertFailure, failure } from "../harness/assert-failure.ts";
@@ -32,7 +33,7 @@ import { type CommandOptions, type CommandResult, pgtenant } from "../harness/co
 import { createDatabase, serverUrl, type TestDatabase } from "../harness/database.ts";
 import { databaseDigest } from "../harness/database-digest.ts";
 import { databaseAt, databasesLike, dropDatabases, onServer } from "../harness/server-databases.ts";
-import { makeBackup, openMade, restoreMade } from "../harness/whole-database.ts";
+import { makeBackup, openMade, restoreMade, withScripts } from "../harness/whole-database.ts";
 
 const execute = promisify(execFile);
 const passphrase = "the passphrase";
@@ -123,6 +124,38 @@ suite("restore", () => {
     assert.deepEqual(await digestOf(target.name), was);
     assert.deepEqual(await databasesLike(`${target.name}_restoring_`), []);
   }
+
+  test("with programs of 17, which set what this server does not know, each format in each mode", async () => {
+    const { binDir } = await findClientPrograms({ path: process.env.PATH, serverMajor: 14 });
+    const addLine = "sed '0,/^SET lock_timeout/s//SET transaction_timeout = 0;\\\n&/'";
+    const pgDump = `case " $* " in
+*" --format=plain "*) ${join(binDir, "pg_dump")} "$@" | ${addLine};;
+*) exec ${join(binDir, "pg_dump")} "$@";;
+esac`;
+    const real = join(binDir, "pg_restore");
+    // As theirs is: connected to a server it sends the line itself, and the first error ends it.
+    const pgRestore = `case " $* " in
+*" --dbname="*) echo 'pg_restore: error: unrecognized configuration parameter "transaction_timeout"' >&2; exit 1;;
+*" --file=- "*) ${real} "$@" | ${addLine};;
+*) exec ${real} "$@";;
+esac`;
+    const programs = await withScripts(
+      join(root, "of 17"),
+      { pg_dump: pgDump, pg_restore: pgRestore },
+      "17.2",
+    );
+    const elsewhere = openLocalStore(join(root, "by 17"));
+    for (const format of ["plain", "custom", "directory"] as const) {
+      const { id } = await makeBackup(source.url, [elsewhere], { format, programs });
+      for (const mode of ["swap", "in-place"] as const) {
+        await damage();
+        const backup = await openMade(id, [elsewhere]);
+        await restoreMade(target.url, backup, { mode, programs });
+        const { "public.ours": _, ...restored } = await digestOf(target.name);
+        assert.deepEqual(restored, original, `${format}, ${mode}`);
+      }
+    }
+  });
 
   suite("the confirmation", () => {
     test("is wanted where the database exists, and without a terminal it is refused", async () => {

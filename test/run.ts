@@ -41,7 +41,7 @@ async function runTests(): Promise<number> {
     {
       binDir: process.env.PGTENANT_PG_BIN,
       path: process.env.PATH,
-      settings: { ...fastSettings, max_connections: "200" },
+      settings: { ...fastSettings, max_connections: "200", max_prepared_transactions: "10" },
     },
     async (server) => {
       const run = await withoutUnrunnable(server.version);

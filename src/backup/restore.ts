@@ -23,10 +23,12 @@ import {
   sweepScratches,
 } from "./scratch-database.ts";
 import {
+  type Client,
   clientsOf,
   databaseExists,
   endClients,
   refuseClients,
+  refusePrepared,
   swapDatabases,
 } from "./swap-databases.ts";
 import { countTableRows, type RowDifference, rowDifferences } from "./table-rows.ts";
@@ -109,6 +111,7 @@ class Restore {
     const globals = await this.#readGlobals();
     const plan = await this.#makePlan(dump);
     await this.#request.onPlan(plan);
+    if (plan.targetExists && mode !== "into") await refusePrepared(this.#admin, this.#target);
     if (plan.targetExists && !this.#request.disconnect && mode !== "into") {
       refuseClients(this.#target, await clientsOf(this.#admin, this.#target));
     }
@@ -244,6 +247,7 @@ class Restore {
           restored: scratch,
           kept: plan.kept ?? undefined,
           disconnect,
+          onWait: (clients) => onStep("swap", waitingFor(this.#target, clients)),
         },
       );
       return counted;
@@ -329,6 +333,11 @@ class Restore {
       },
     );
   }
+}
+
+function waitingFor(target: string, clients: readonly Client[]): string {
+  const who = clients.map(({ pid, description }) => `process ${pid}, ${description}`).join("; ");
+  return `waiting a minute for whoever has connected to "${target}" meanwhile: ${who}`;
 }
 
 function rowsDiffer(differences: readonly RowDifference[], mode: RestoreMode): AppError {

@@ -13,6 +13,8 @@ export interface Client {
 
 const attempts = 5;
 const lookAgainMs = 100;
+/** A restore of hours waits for a monitor that looks in, or for somebody who is told that he is in the way. */
+const clientsPatienceMs = 60_000;
 
 export async function databaseExists(admin: Session, name: string): Promise<boolean> {
   const { rows } = await sql`SELECT FROM pg_catalog.pg_database WHERE datname = ${name}`.execute(
@@ -21,15 +23,40 @@ export async function databaseExists(admin: Session, name: string): Promise<bool
   return rows.length > 0;
 }
 
-/** Who else is connected to a database; workers of the server itself leave when asked to. */
+/**
+ * Who else is connected to a database, and in the way of its renaming: clients, those of logical
+ * replication too, and workers of extensions. The server ends its own autovacuum workers then. Of
+ * others' sessions a role without pg_read_all_stats is not told the kind.
+ */
 export async function clientsOf(admin: Session, database: string): Promise<readonly Client[]> {
   const { rows } = await sql<Client>`
     SELECT pid, concat_ws(', ', nullif(application_name, ''), 'user ' || usename,
-                          'from ' || coalesce(client_addr::text, 'this host')) AS description
+                          CASE WHEN backend_type <> 'client backend' THEN backend_type
+                               ELSE 'from ' || coalesce(client_addr::text, 'this host') END)
+           AS description
       FROM pg_catalog.pg_stat_activity
-     WHERE datname = ${database} AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+     WHERE datname = ${database} AND pid <> pg_backend_pid()
+       AND coalesce(backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
      ORDER BY pid`.execute(admin.db);
   return rows;
+}
+
+/** @throws {AppError} exit 4 for transactions that were prepared and are still open: no session holds them */
+export async function refusePrepared(admin: Session, database: string): Promise<void> {
+  const { rows } = await sql<{ gid: string }>`
+    SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = ${database}
+     ORDER BY prepared`.execute(admin.db);
+  const { length } = rows;
+  if (length === 0) return;
+  throw new AppError(
+    "prepared-transactions",
+    ExitCode.refused,
+    `${length} prepared transaction${length === 1 ? " is" : "s are"} open in database "${database}"`,
+    {
+      hint: "End each in that database, with COMMIT PREPARED or ROLLBACK PREPARED; pg_prepared_xacts shows them.",
+      details: rows.map(({ gid }) => gid),
+    },
+  );
 }
 
 const beforehand =
@@ -65,6 +92,10 @@ export interface Swap {
   readonly kept: string | undefined;
   /** Ends others' connections to the one that has the name; without it they are a reason to refuse. */
   readonly disconnect: boolean;
+  /** Hears once who is waited for. */
+  readonly onWait?: (clients: readonly Client[]) => void;
+  /** How long clients are waited for that may not be disconnected. */
+  readonly patienceMs?: number;
 }
 
 /**
@@ -84,9 +115,7 @@ export async function swapDatabases(
   swap: Swap,
 ): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
-    if (swap.kept !== undefined && !swap.disconnect) {
-      refuseClients(swap.name, await clientsOf(admin, swap.name));
-    }
+    if (swap.kept !== undefined && !swap.disconnect) await untilClientsLeave(admin, swap);
     const ending = swap.disconnect && swap.kept !== undefined ? [swap.name] : [];
     try {
       await endingClients(connection, [...ending, swap.restored], () => rename(admin, swap));
@@ -99,6 +128,19 @@ export async function swapDatabases(
       }
       throw databaseError(error);
     }
+  }
+}
+
+async function untilClientsLeave(admin: Session, swap: Swap): Promise<void> {
+  const { name, onWait, patienceMs = clientsPatienceMs } = swap;
+  const deadline = performance.now() + patienceMs;
+  for (let told = false; ; ) {
+    const clients = await clientsOf(admin, name);
+    if (clients.length === 0) return;
+    if (performance.now() >= deadline) refuseClients(name, clients);
+    if (!told) onWait?.(clients);
+    told = true;
+    await new Promise((resolve) => setTimeout(resolve, lookAgainMs));
   }
 }
 

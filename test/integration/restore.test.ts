@@ -284,6 +284,60 @@ esac`;
       await assertUntouched(was);
     });
 
+    test("one that comes during the load and leaves again is waited for, and named", async () => {
+      await damage();
+      const client = new Client({ connectionString: target.url, application_name: "a monitor" });
+      const steps: string[] = [];
+      let connected = Promise.resolve<unknown>(undefined);
+      await restoreMade(target.url, await openMade(plain.id, [store]), {
+        onStep: (step, text) => {
+          steps.push(text);
+          if (step === "load") connected = client.connect();
+          if (text.startsWith("waiting")) void client.end();
+        },
+      });
+      await connected;
+      assert.match(steps.at(-1) ?? "", /^waiting a minute for .*: process \d+, a monitor, user /);
+      assert.deepEqual(await digestOf(target.name), original);
+    });
+
+    test("of logical replication is one too: refused before the load, or disconnected", async () => {
+      const was = await damage();
+      const walsender = new Client({ connectionString: `${target.url}?replication=database` });
+      walsender.on("error", () => undefined); // it is going to be ended
+      await walsender.connect();
+      await assert.rejects(
+        restoreMade(target.url, await openMade(plain.id, [store]), { onStep: noLoad }),
+        failure(4, "clients-connected", /^1 client is connected/),
+      );
+      await assertUntouched(was);
+      await restoreMade(target.url, await openMade(plain.id, [store]), { disconnect: true });
+      assert.deepEqual(await digestOf(target.name), original);
+
+      function noLoad(step: string) {
+        assert.notEqual(step, "load");
+      }
+    });
+
+    test("that are gone and have left a prepared transaction: refused, and named", async (context) => {
+      const [{ most } = { most: "0" }] = await onServer<{ most: string }>(
+        "SELECT current_setting('max_prepared_transactions') AS most",
+      );
+      if (most === "0") return context.skip("max_prepared_transactions is 0 here");
+      const was = await damage();
+      await inDatabase(target.name, async (database) => {
+        await database.query("BEGIN");
+        await database.query("DELETE FROM ours");
+        await database.query("PREPARE TRANSACTION 'left open'");
+      });
+      await assert.rejects(
+        restoreMade(target.url, await openMade(plain.id, [store]), { disconnect: true }),
+        failure(4, "prepared-transactions", /^1 prepared transaction is open in database/),
+      );
+      await inDatabase(target.name, (database) => database.query("ROLLBACK PREPARED 'left open'"));
+      await assertUntouched(was);
+    });
+
     test("a monitor that sits in every database is no reason to throw a restored one away", async () => {
       const into = freshName();
       let looping = true;

@@ -201,9 +201,9 @@ export async function rememberVerified(
   if (backup.manifest === undefined || backup.id === undefined || signal.aborted) return;
   try {
     if (outcome.checked === "stored" && outcome.result === "good") {
-      // That all of it was once read says more, and is still true of the same bytes.
+      // What was found when all of it was read says more, and is still true of the same bytes.
       const before = await readSidecar(backup.store, backup.id, "verified").catch(() => undefined);
-      if (before?.result === "good" && before.checked === "all") return;
+      if (before?.checked === "all") return;
     }
     await writeSidecar(backup.store, "verified", {
       verified: 1,

@@ -20,27 +20,40 @@ export async function openNamedBackup(
   return { ...places, backup: await openBackup(wanted, options) };
 }
 
-/** The same backup from every place that has it; more than one only for `latest` and ids. */
+/** A copy that cannot be looked at. */
+export interface LostCopy {
+  readonly place: string;
+  readonly error: AppError;
+}
+
+/**
+ * The same backup from every place that has it; more than one only for `latest` and ids. A place
+ * that never had it is a warning, one whose copy lacks something or that does not answer is a lost copy.
+ */
 export async function openNamedBackups(
   wanted: string,
   args: Parameters<typeof placesOf>[0],
   context: Context,
-): Promise<Places & { readonly backups: readonly OpenBackup[] }> {
+): Promise<
+  Places & { readonly backups: readonly OpenBackup[]; readonly lost: readonly LostCopy[] }
+> {
   const { options, ...places } = await openPlaces(args, context);
   const first = await openBackup(wanted, options);
   const backups = [first];
+  const lost: LostCopy[] = [];
   if (first.id !== undefined && options.stores.includes(first.store)) {
     for (const store of options.stores) {
       if (store === first.store) continue;
       try {
         backups.push(await openBackup(first.id, { ...options, stores: [store] }));
       } catch (error) {
-        if (!(error instanceof AppError)) throw error;
-        context.output.warn(`in ${store.place}: ${error.message}`);
+        if (!(error instanceof AppError) || context.signal.aborted) throw error;
+        if (error.code !== "no-such-backup") lost.push({ place: store.place, error });
+        else context.output.warn(`in ${store.place}: ${error.message}`);
       }
     }
   }
-  return { ...places, backups };
+  return { ...places, backups, lost };
 }
 
 /** The places that a command line and the environment name, and how a backup is opened in them. */

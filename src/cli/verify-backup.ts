@@ -25,7 +25,7 @@ export async function verifyNamed(args: Arguments, context: Context): Promise<Ex
   outcome.job = "verify";
   const warn = (text: string) => output.warn(text);
   const keys = await keysOf(args, context);
-  const { backups, places, stores } = await openNamedBackups(args.file, args, context);
+  const { backups, lost, places, stores } = await openNamedBackups(args.file, args, context);
   const id = backups[0]?.id;
   if (id !== undefined) outcome.id = id;
   const journal = await openJournalOf(places.directory, { secrets: config.secrets, warn, signal });
@@ -61,6 +61,11 @@ export async function verifyNamed(args: Arguments, context: Context): Promise<Ex
   try {
     const results: object[] = [];
     const failures: AppError[] = [];
+    const failed = (place: string, error: AppError) => {
+      tellError(output, error);
+      failures.push(error);
+      results.push({ valid: false, place, error: errorDocument(error) });
+    };
     for (const backup of backups) {
       const started = performance.now();
       try {
@@ -69,12 +74,12 @@ export async function verifyNamed(args: Arguments, context: Context): Promise<Ex
         output.text(verifiedText(verified, seconds, args.verbose));
         results.push({ ...verifiedDocument(verified), seconds });
       } catch (error) {
-        if (!(error instanceof AppError) || signal.aborted || backups.length === 1) throw error;
-        tellError(output, error);
-        failures.push(error);
-        results.push({ valid: false, place: backup.store.place, error: errorDocument(error) });
+        const alone = backups.length + lost.length === 1;
+        if (!(error instanceof AppError) || signal.aborted || alone) throw error;
+        failed(backup.store.place, error);
       }
     }
+    for (const { place, error } of lost) failed(place, error);
     outcome.failure = failures[0];
     const exitCode = failures[0]?.exitCode ?? ExitCode.done;
     output.result({ valid: failures.length === 0, copies: results, exitCode });

@@ -58,6 +58,7 @@ const sessionSettings: Readonly<Record<string, string>> = {
   row_security: "off",
   statement_timeout: "0",
   idle_in_transaction_session_timeout: "0",
+  idle_session_timeout: "0",
   client_min_messages: "warning",
   jit: "off",
 };
@@ -179,6 +180,8 @@ function clientConfig(url: URL, options: ConnectionOptions, ssl: Encryption): pg
     application_name: options.applicationName,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 15_000,
     keepAlive: true,
+    // A session waits for hours while a program loads; what lies in between forgets it sooner.
+    keepAliveInitialDelayMillis: 60_000,
     types: {
       getTypeParser: ((oid: number, format?: "text" | "binary") =>
         parsedTypes.has(oid)
@@ -223,7 +226,8 @@ async function prepareSession(
   }
   const pooled = isPooled(client, row.pid);
   if (pooled && pooler === "refuse") throw behindPooler();
-  const settings = Object.entries(sessionSettings).map(
+  const ofVersion = serverVersionNumber >= 170_000 ? { transaction_timeout: "0" } : {};
+  const settings = Object.entries({ ...sessionSettings, ...ofVersion }).map(
     ([name, value]) => sql`set_config(${name}, ${value}, false)`,
   );
   await sql`SELECT ${sql.join(settings)}`.execute(db);

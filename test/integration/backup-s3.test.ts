@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -69,6 +69,21 @@ suite("backups in S3", { skip: s3Missing() ?? false }, () => {
     assert.deepEqual(await keysOf(store, "backup_"), files.sort());
     const verified = await run(["verify", "latest", "--json"], env);
     assert.equal(JSON.parse(succeeded(verified)).copies.length, 2);
+
+    // A copy that lacks something, or cannot be asked, is no copy: the other one does not hide it.
+    const globals = files.find((name) => name.includes("globals")) ?? "";
+    const away = join(folder, globals);
+    await rename(join(env.BACKUP_DIR, globals), away);
+    const lacking = await run(["verify", "latest", "--json"], env);
+    assert.equal(lacking.code, 3, lacking.stderr);
+    const { valid, copies } = JSON.parse(lacking.stdout.toString());
+    assert.deepEqual(
+      [valid, copies.map((copy: { valid: boolean }) => copy.valid)],
+      [false, [true, false]],
+    );
+    await rename(away, join(env.BACKUP_DIR, globals));
+    const unreachable = { ...env, BACKUP_S3_ENDPOINT: "http://127.0.0.1:1" };
+    assert.equal((await run(["verify", "latest"], unreachable)).code, 8);
 
     const into = `${trips.source.name}_bucket`;
     const elsewhere = environment("another machine");

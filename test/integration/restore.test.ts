@@ -483,6 +483,25 @@ esac`;
       await assertUntouched(was);
     });
 
+    test("a role whose idle sessions are ended: the load takes longer, and ours stay", async () => {
+      const role = `impatient_${process.pid}`;
+      const slow = await forged("slow", (sql) =>
+        sql.replace(/(?=\nALTER TABLE ONLY)/, "\nSELECT pg_sleep(1.5);\n"),
+      );
+      await damage();
+      await onServer(`CREATE ROLE ${role} SUPERUSER LOGIN PASSWORD 'impatient'`);
+      try {
+        await onServer(`ALTER ROLE ${role} SET idle_session_timeout = '300ms'`);
+        const url = target.url.replace(/\/\/[^@]+@/, `//${role}:impatient@`);
+        await restoreMade(url, await openMade(slow.id, [slow.store]));
+        assert.deepEqual(await digestOf(target.name), original);
+      } finally {
+        await dropDatabases(target.name, ...(await databasesLike(`${target.name}_`)));
+        await onServer(`DROP ROLE ${role}`);
+        await damage();
+      }
+    });
+
     test("a dump of a newer server: exit 4 with its version", async () => {
       const was = await damage();
       const newer = join(root, "newer.sql");

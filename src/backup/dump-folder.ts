@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import tar from "tar-stream";
 import { AppError, ExitCode } from "../errors.ts";
+import { type StorageAdvice, storageError } from "../storage/local-file.ts";
 import { readTar } from "./tar-reader.ts";
 
 /** pg_dump's directory format is flat, and its names are plain. */
@@ -30,6 +31,13 @@ export async function* packFolder(folder: string): AsyncGenerator<Uint8Array> {
   await filling;
 }
 
+/** Where else an archive can lie. */
+export const tempAdvice: StorageAdvice = {
+  taken: (path) => new AppError("temp-file", ExitCode.storage, `"${path}" exists already`),
+  elsewhere: "temporary files elsewhere with --temp-dir or BACKUP_TEMP_DIR",
+  choose: "another place for temporary files with --temp-dir or BACKUP_TEMP_DIR",
+};
+
 /** A file in a tar of a dump. */
 export interface DumpFile {
   readonly name: string;
@@ -39,7 +47,7 @@ export interface DumpFile {
 /**
  * Reads such a tar, and writes the files that `keep` wants into a folder.
  *
- * @throws {AppError} exit 3 when the tar is cut short or is none of a dump
+ * @throws {AppError} exit 3 when the tar is cut short or is none of a dump, 8 when the folder is full
  */
 export async function unpackFolder(
   source: AsyncIterable<Uint8Array>,
@@ -55,9 +63,11 @@ export async function unpackFolder(
     const file = { name: entry.name, bytes: entry.bytes };
     files.push(file);
     if (!keep(file)) continue;
-    await pipeline(
-      entry.content,
-      createWriteStream(join(folder, file.name), { mode: 0o600, flags: "wx" }),
+    const path = join(folder, file.name);
+    await pipeline(entry.content, createWriteStream(path, { mode: 0o600, flags: "wx" })).catch(
+      (error: unknown) => {
+        throw storageError(error, path, tempAdvice);
+      },
     );
   }
   if (!files.some((file) => file.name === contents)) throw noDump(name, `"${contents}" is missing`);

@@ -6,10 +6,11 @@ import { AppError, ExitCode } from "../errors.ts";
 import { startProgram } from "../postgres/child-program.ts";
 import type { ClientProgram } from "../postgres/client-programs.ts";
 import { feedProgram } from "../postgres/feed-program.ts";
+import { storageError } from "../storage/local-file.ts";
 import { addOffsets } from "./archive-offsets.ts";
 import type { DumpFormat } from "./backup-name.ts";
 import { type ProgramContext, startClient } from "./client-run.ts";
-import { unpackFolder } from "./dump-folder.ts";
+import { tempAdvice, unpackFolder } from "./dump-folder.ts";
 import { forServer, setsTooMuch } from "./older-server.ts";
 
 export interface LoadOptions {
@@ -115,6 +116,7 @@ async function* inTransaction(source: AsyncIterable<Uint8Array>): AsyncGenerator
  *
  * @param name how messages call the dump
  * @returns the path to give to it
+ * @throws {AppError} exit 8 when the folder is full; what the source throws
  */
 export async function unpackArchive(
   source: AsyncIterable<Uint8Array>,
@@ -127,11 +129,15 @@ export async function unpackArchive(
     return folder;
   }
   const path = join(folder, "archive.dump");
-  await pipeline(
-    Readable.from(source, { objectMode: false, highWaterMark: 1 << 20 }),
-    createWriteStream(path, { mode: 0o600, flags: "wx", highWaterMark: 1 << 20 }),
-  );
-  await addOffsets(path);
+  try {
+    await pipeline(
+      Readable.from(source, { objectMode: false, highWaterMark: 1 << 20 }),
+      createWriteStream(path, { mode: 0o600, flags: "wx", highWaterMark: 1 << 20 }),
+    );
+    await addOffsets(path);
+  } catch (error) {
+    throw storageError(error, path, tempAdvice);
+  }
   return path;
 }
 

@@ -2,7 +2,13 @@ import type { DecryptionKeys } from "../bundle/encryption.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import type { OpenBackup } from "./open-backup.ts";
 import { readPart } from "./read-part.ts";
-import { listTar, refuseExistingFiles, type UnpackedFiles, unpackFiles } from "./unpack-files.ts";
+import {
+  listTar,
+  refuseExistingFiles,
+  type TarListing,
+  type UnpackedFiles,
+  unpackFiles,
+} from "./unpack-files.ts";
 
 export interface RestoreFilesOptions {
   readonly keys: DecryptionKeys;
@@ -18,12 +24,16 @@ export interface RestoreFilesOptions {
  * @throws {AppError} exit 2 when the backup has no files, 3 when they are not whole, 4 when a file
  *   exists, 6 when no key fits
  */
-export async function checkFiles(backup: OpenBackup, options: RestoreFilesOptions): Promise<void> {
+export async function checkFiles(
+  backup: OpenBackup,
+  options: RestoreFilesOptions,
+): Promise<TarListing> {
   const part = partOfFiles(backup);
   const bytes = readPart(part, options.keys, options.signal);
   const listing = await listTar(bytes, { name: part.name, signal: options.signal });
   for await (const _ of bytes); // behind the archive's end its hash is still to be checked
   await refuseExistingFiles(listing, options.folder);
+  return listing;
 }
 
 /**

@@ -12,8 +12,11 @@ import type { Client } from "./swap-databases.ts";
  */
 export type RestoreMode = "swap" | "into" | "in-place";
 
-/** What a restore does, one after the other; `swap` is giving the loaded database its name. */
-export type RestoreStep = "check" | "load" | "count" | "swap";
+/**
+ * What a restore does, one after the other; `swap` is giving the loaded database its name, `files`
+ * comes behind a database that is restored.
+ */
+export type RestoreStep = "check" | "load" | "count" | "swap" | "files";
 
 export interface RestoreRequest {
   readonly backup: OpenBackup;

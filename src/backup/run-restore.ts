@@ -1,3 +1,4 @@
+import { AppError } from "../errors.ts";
 import { type Journal, withJournal } from "../journal/journal.ts";
 import { databaseOfUrl } from "../postgres/maintenance-url.ts";
 import { sweepTempFolders } from "../postgres/temp-folder.ts";
@@ -12,6 +13,8 @@ export interface RunRestoreOptions extends RestoreRequest {
   readonly filesTo: string | undefined;
   /** Leaves the database alone. */
   readonly onlyFiles: boolean;
+  /** Hears how many files are going to be put back, without the database; what it throws ends the restore. */
+  readonly onFiles?: (files: number) => Promise<void>;
   /** Undefined for a dry run, which does nothing that is worth a line. */
   readonly journal: Journal | undefined;
   readonly warn: (text: string) => void;
@@ -36,8 +39,9 @@ export async function runRestore(options: RunRestoreOptions): Promise<RunRestore
   const what = { database, subject: backup.id ?? backup.name, details: { mode: options.mode } };
   const recorded = <T>(work: () => Promise<T>) =>
     journal === undefined ? work() : withJournal(journal, "restore", what, warn, work);
-  if (files !== undefined) await checkFiles(backup, files);
+  const listing = files === undefined ? undefined : await checkFiles(backup, files);
   if (options.onlyFiles) {
+    if (listing !== undefined) await options.onFiles?.(listing.files);
     if (files === undefined) return { database: undefined, files: undefined };
     return { database: undefined, files: await recorded(() => restoreFiles(backup, files)) };
   }
@@ -48,10 +52,27 @@ export async function runRestore(options: RunRestoreOptions): Promise<RunRestore
         ...options,
         signal: AbortSignal.any([signal, held.lost]),
       });
-      return {
-        database: restored,
-        files: files === undefined ? undefined : await restoreFiles(backup, files),
-      };
+      if (files === undefined) return { database: restored, files: undefined };
+      options.onStep("files", `putting the files below ${files.folder}`);
+      const unpacked = await restoreFiles(backup, files).catch((error: unknown) => {
+        throw behindDatabase(error, restored);
+      });
+      return { database: restored, files: unpacked };
     }),
   );
+}
+
+/** Where the database is restored already, and something behind it has failed. */
+function behindDatabase(error: unknown, { plan }: RestoreResult): unknown {
+  if (!(error instanceof AppError)) return error;
+  const kept = plan.kept === null ? "" : `, what was there before is in "${plan.kept}"`;
+  return new AppError(error.code, error.exitCode, error.message, {
+    hint: error.hint ?? "Put the files back by themselves, with --only-files.",
+    details: [
+      `the database "${plan.target}" is restored${kept}: only the files are left to be put back, with --only-files`,
+      ...error.details,
+    ],
+    data: error.data,
+    cause: error,
+  });
 }

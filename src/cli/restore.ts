@@ -1,5 +1,5 @@
 import type { ArgumentsCamelCase } from "yargs";
-import type { RestoreMode, RestorePlan } from "../backup/restore-types.ts";
+import type { RestoreMode, RestorePlan, RestoreStep } from "../backup/restore-types.ts";
 import { ExitCode } from "../errors.ts";
 import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
 import { confirm } from "./confirm.ts";
@@ -7,6 +7,7 @@ import { type KeyArguments, keysOf, repeatableKeys, withKeyOptions } from "./key
 import { connectionOf, usage } from "./options.ts";
 import { type PlaceArguments, withPlaceOptions } from "./place-options.ts";
 import { jobsOption, programsOf, tempDirOption, wholeNumber } from "./program-options.ts";
+import { counted } from "./render/units.ts";
 import { keepHeapSmall } from "./small-heap.ts";
 
 interface RestoreArguments extends GlobalArguments, PlaceArguments, KeyArguments {
@@ -122,7 +123,15 @@ export const restoreCommand = defineCommand<RestoreArguments>({
           progress.stop();
           await decide(args, context, made);
         },
-        onStep: (_step, text) => output.note(`${text} …`),
+        onFiles: async (files) => {
+          if (!args.dryRun) return;
+          output.text(`${counted(files, "file")} would be put below ${args.filesTo ?? ""}`);
+          throw new DryRun();
+        },
+        onStep: (step, text) => {
+          output.note(`${text} …`);
+          interruption.meaning = meaningOf(step, mode);
+        },
         filesTo: args.filesTo,
         onlyFiles: args.onlyFiles,
         journal: args.dryRun
@@ -145,6 +154,18 @@ export const restoreCommand = defineCommand<RestoreArguments>({
     }
   },
 });
+
+/** What it means that a restore is ended in a step. */
+function meaningOf(step: RestoreStep, mode: RestoreMode): string {
+  if (step === "files") return "the database is restored, its files are not all put back";
+  if (step === "count" && mode === "in-place") {
+    return "the database is restored, but its rows were not counted to the end";
+  }
+  if (step === "swap") {
+    return "the database is what it was, or is the restored one as a whole; pgtenant history and psql -l tell";
+  }
+  return "the database is what it was";
+}
 
 /** Ends a restore behind its plan. */
 class DryRun extends Error {}

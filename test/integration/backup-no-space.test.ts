@@ -9,6 +9,7 @@ import { startThrowawayServer } from "../../src/postgres/throwaway-server.ts";
 import { assertFailure } from "../harness/assert-failure.ts";
 import { pgtenant } from "../harness/command.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
+import { withSmallDisk } from "../harness/small-disk.ts";
 
 const run = promisify(execFile);
 
@@ -28,20 +29,12 @@ suite("backup, where it cannot be made", () => {
   });
 
   test("a full disk: exit 8 with the path, the older backup is good, and prune makes room", async (context) => {
-    const disk = await mkdtemp(join(tmpdir(), "pgtenant-disk-"));
-    try {
-      await run("mount", ["-t", "tmpfs", "-o", "size=400k", "tmpfs", disk]);
-    } catch (error) {
-      await rm(disk, { recursive: true });
-      context.skip(`no tmpfs can be mounted here: ${String(error).split("\n").at(-2)}`);
-      return;
-    }
-    const options = { url: database.url, env: { BACKUP_DIR: disk } };
-    const manifests = async () =>
-      (await readdir(disk)).filter((name) => name.endsWith(".manifest.json"));
-    const partial = async () =>
-      (await readdir(disk)).filter((name) => /partial|pending|\.lock/.test(name));
-    try {
+    await withSmallDisk(context, 400, async (disk) => {
+      const options = { url: database.url, env: { BACKUP_DIR: disk } };
+      const manifests = async () =>
+        (await readdir(disk)).filter((name) => name.endsWith(".manifest.json"));
+      const partial = async () =>
+        (await readdir(disk)).filter((name) => /partial|pending|\.lock/.test(name));
       for (let i = 0; i < 2; i += 1) {
         const { code, stderr } = await pgtenant(["backup"], options);
         assert.equal(code, 0, stderr);
@@ -72,10 +65,24 @@ suite("backup, where it cannot be made", () => {
       const pruning = await pgtenant(["prune", "--keep-last", "1"], options);
       assert.equal(pruning.code, 0, pruning.stderr);
       assert.equal((await manifests()).length, 1);
-    } finally {
-      await run("umount", [disk]);
-      await rm(disk, { recursive: true });
-    }
+    });
+  });
+
+  test("a full place for temporary files: exit 8, and how to name another one", async (context) => {
+    await withSmallDisk(context, 200, async (disk) => {
+      for (const format of ["custom", "directory"]) {
+        const env = { BACKUP_DIR: join(folder, format) };
+        const made = await pgtenant(["backup", "--format", format], { url: database.url, env });
+        assert.equal(made.code, 0, made.stderr);
+        const args = ["restore", "latest", "--into", `${database.name}_copy`, "--temp-dir", disk];
+        assertFailure(await pgtenant(args, { url: database.url, env }), {
+          code: 8,
+          message: new RegExp(`the disk is full: "${disk}/pgtenant-temp-`),
+          hint: /--temp-dir or BACKUP_TEMP_DIR/,
+        });
+        assert.deepEqual(await readdir(disk), []);
+      }
+    });
   });
 
   test("a pg_dump older than the server: exit 7 with what to install", async (context) => {

@@ -16,6 +16,8 @@ import { after, before, suite, test } from "node:test";
 import { assertFailure } from "../harness/assert-failure.ts";
 import { pgtenant } from "../harness/command.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
+import { dropDatabases } from "../harness/server-databases.ts";
+import { withSmallDisk } from "../harness/small-disk.ts";
 
 const key = "a-passphrase-of-some-length";
 const pem =
@@ -81,6 +83,13 @@ suite("the PKI and configuration beside a backup", () => {
     const target = join(home, "restored");
     const restore = ["restore", "latest", "--only-files", "--files-to", target];
     const secret = { BACKUP_ENCRYPTION_KEY: key };
+    const looked = await run([...restore, "--dry-run"], secret);
+    assert.equal(looked.code, 0, looked.stderr);
+    assert.equal(
+      looked.stdout.toString(),
+      `3 files would be put below ${target}\ndry run, nothing was changed\n`,
+    );
+    await assert.rejects(lstat(target), { code: "ENOENT" });
     const restored = await run(restore, secret);
     assert.equal(restored.code, 0, restored.stderr);
     const there = join(target, pki);
@@ -100,6 +109,21 @@ suite("the PKI and configuration beside a backup", () => {
     });
     assert.equal(await readFile(join(there, "ca.crt"), "utf8"), "renewed since");
     await assert.rejects(lstat(join(there, "ca.key")), { code: "ENOENT" });
+  });
+
+  test("where they do not fit: exit 8, and that the database is restored, and what it was before", async (context) => {
+    await withSmallDisk(context, 4, async (disk) => {
+      const target = join(disk, "restored");
+      const args = ["restore", "latest", "-f", "--disconnect", "--files-to", target];
+      const result = await run(args, { BACKUP_ENCRYPTION_KEY: key });
+      assert.equal(result.code, 8, result.stderr);
+      assert.match(result.stderr, /^pgtenant: the disk is full: /m);
+      const kept = /is restored, what was there before is in "(.*)": only the files are left/.exec(
+        result.stderr,
+      )?.[1];
+      assert.ok(kept !== undefined, result.stderr);
+      await dropDatabases(kept);
+    });
   });
 
   test("nothing of an archive that was altered is put anywhere", async () => {

@@ -295,7 +295,7 @@ class Run {
   }
 
   #warnAboutLosses(): void {
-    const { tablespaces, settingsOfAll } = this.#snapshot;
+    const { tablespaces, settingsOfAll, subscriptions } = this.#snapshot;
     if (tablespaces.length > 0) {
       this.#warnings.push(
         `a restore puts everything into the default tablespace, the tables of ${tablespaces.join(", ")} too`,
@@ -304,6 +304,11 @@ class Run {
     if (settingsOfAll.length > 0) {
       this.#warnings.push(
         `what ALTER ROLE ALL has set is in no backup: ${settingsOfAll.join(", ")}; on a new server it has to be set again`,
+      );
+    }
+    if (subscriptions.length > 0) {
+      this.#warnings.push(
+        `subscriptions of logical replication are not in the backup: ${subscriptions.join(", ")}; after a restore each has to be made again`,
       );
     }
     for (const { path, reason } of this.#request.included?.skipped ?? []) {

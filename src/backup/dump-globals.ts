@@ -22,6 +22,11 @@ export async function* dumpGlobals(
 ): AsyncGenerator<Uint8Array> {
   const passwords = options.rolePasswords ? [] : ["--no-role-passwords"];
   yield* run("pg_dumpall", ["--globals-only", "--encoding=UTF8", ...passwords]);
+  yield* dumpDatabaseSettings(run);
+}
+
+/** What the server says about this one database alone. */
+export async function* dumpDatabaseSettings(run: RunProgram): AsyncGenerator<Uint8Array> {
   const chunks: Uint8Array[] = [];
   // With every schema excluded there is little left, but pg_dump has no way to ask for less.
   const args = ["--create", "--schema-only", "--encoding=UTF8", "--exclude-schema=*"];

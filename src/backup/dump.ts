@@ -35,6 +35,8 @@ export async function* dumpDatabase(
   const args = [
     `--format=${options.format}`,
     "--no-tablespaces",
+    // A copy of it could take the changes of the original, and no database with one can be dropped.
+    "--no-subscriptions",
     `--lock-wait-timeout=${lockWait}`,
     `--snapshot=${options.snapshot}`,
   ];

@@ -46,7 +46,11 @@ export async function loadDump(
   options: LoadOptions,
 ): Promise<void> {
   const { format, inPlace, jobs, serverMajor } = options;
-  const args = ["--no-tablespaces", ...(inPlace ? ["--clean", "--if-exists"] : [])];
+  const args = [
+    "--no-tablespaces",
+    "--no-subscriptions",
+    ...(inPlace ? ["--clean", "--if-exists"] : []),
+  ];
   if (format === "plain" && "bytes" in source) {
     await runScript(context, source.bytes, options);
   } else if (setsTooMuch(context.programs.major, serverMajor)) {

@@ -8,6 +8,7 @@ import { type BackupId, idOfKey, type PartKind, timeOfId } from "./backup-name.t
 import { findBackup } from "./find-backup.ts";
 import { type BackupManifest, partOf } from "./manifest.ts";
 import type { PartSource } from "./read-part.ts";
+import { readManifest } from "./sidecars.ts";
 
 /** A backup that can be read: a set with its manifest, or a dump alone. */
 export interface OpenBackup {
@@ -65,12 +66,46 @@ async function openObject(
   key: string,
   options: OpenBackupOptions,
 ): Promise<OpenBackup> {
-  if (idOfKey(key) !== undefined) {
-    const found = await openSet([store], key, { signal: options.signal, database: undefined });
-    if (found.manifest !== undefined) return found;
+  const id = idOfKey(key);
+  if (id !== undefined) {
+    const search = { signal: options.signal, database: undefined };
+    const found = await openSet([store], key, search).catch(async (error: unknown) => {
+      if (!(error instanceof AppError) || !isDump(key) || !partial.has(error.code)) throw error;
+      return await dumpOfSet(store, id, key, error);
+    });
+    if (found.manifest !== undefined || found.warnings.length > 0) return found;
   }
   if ((await store.stat(key)) === undefined) throw noSuchFile(store.nameOf(key));
   return loneDump(store, key);
+}
+
+/** Of a set that cannot be used as a whole. */
+const partial = new Set(["missing-parts", "unusable-backup"]);
+
+/** Not the roles or the files beside it, whose names end alike. */
+function isDump(key: string): boolean {
+  return /^[^.]+\.(sql|dump|tar)(\.|$)/.test(key);
+}
+
+/** The dump alone was asked for by its name: what the manifest says of it holds, if it has one. */
+async function dumpOfSet(
+  store: Store,
+  id: BackupId,
+  key: string,
+  why: AppError,
+): Promise<OpenBackup> {
+  const manifest = await readManifest(store, id).catch(() => undefined);
+  const expected = manifest === undefined ? undefined : partOf(manifest, "database");
+  const lone = loneDump(store, key);
+  const warnings = [`only this dump is taken: ${why.message}`];
+  if (manifest === undefined || expected?.name !== key) return { ...lone, warnings };
+  return {
+    ...lone,
+    manifest,
+    createdAt: new Date(manifest.createdAt),
+    warnings,
+    part: (kind) => (kind === "database" ? partSource(store, key, expected) : undefined),
+  };
 }
 
 async function openSet(
@@ -84,8 +119,7 @@ async function openSet(
   });
   const { manifest } = entry;
   if (manifest === undefined) {
-    // Not the roles or the files beside it, whose names end alike.
-    const file = key ?? entry.keys.find((one) => /^[^.]+\.(sql|dump|tar)(\.|$)/.test(one));
+    const file = key ?? entry.keys.find(isDump);
     if (file === undefined) throw noSuchFile(store.nameOf(wanted));
     return { ...loneDump(store, file), warnings };
   }

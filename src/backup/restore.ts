@@ -7,7 +7,8 @@ import { databaseOfUrl, maintenanceUrl } from "../postgres/maintenance-url.ts";
 import { type Session, withSession } from "../postgres/session.ts";
 import { refuseStandby } from "../postgres/standby.ts";
 import { applyDatabaseSettings, applyRoles } from "./apply-globals.ts";
-import type { ProgramContext } from "./client-run.ts";
+import { type ProgramContext, runToEnd } from "./client-run.ts";
+import { dumpDatabaseSettings } from "./dump-globals.ts";
 import { type Globals, readGlobals } from "./globals.ts";
 import { loadDump } from "./load-dump.ts";
 import { totalsOf } from "./manifest.ts";
@@ -134,10 +135,10 @@ class Restore {
 
   /** Programs that can talk to this server and read what pg_dump of the backup's version wrote. */
   async #findPrograms(): Promise<ClientPrograms> {
-    const written = Number.parseInt(this.#request.backup.manifest?.source.pgDump ?? "0", 10);
+    const written = this.#request.backup.manifest?.source.pgDump;
     const { binDir, path } = this.#request.programs;
-    const serverMajor = Math.max(this.#serverMajor, written);
-    return await findClientPrograms({ binDir, path, serverMajor });
+    const serverMajor = Math.max(this.#serverMajor, Number.parseInt(written ?? "0", 10));
+    return await findClientPrograms({ binDir, path, serverMajor, newest: written === undefined });
   }
 
   get #serverMajor(): number {
@@ -234,8 +235,9 @@ class Restore {
       await this.#load(programs, dump, scratch, false);
       onStep("count", "counting rows and gathering statistics");
       const counted = await this.#count(scratch);
-      if (globals !== undefined) {
-        const applied = await applyDatabaseSettings(this.#admin, globals, scratch);
+      const settings = globals ?? (await this.#settingsOfTarget(programs, plan));
+      if (settings !== undefined) {
+        const applied = await applyDatabaseSettings(this.#admin, settings, scratch);
         this.#notes.push(...applied.notes);
       }
       onStep("swap", `giving it the name "${this.#target}"`);
@@ -254,6 +256,30 @@ class Restore {
     } catch (error) {
       await this.#dropScratch(scratch);
       throw error;
+    }
+  }
+
+  /** What no globals tell stays as it is now: the database's owner, privileges and settings. */
+  async #settingsOfTarget(
+    programs: ClientPrograms,
+    plan: RestorePlan,
+  ): Promise<Globals | undefined> {
+    if (plan.kept === null) return undefined;
+    const context = this.#contextOf(programs, this.#target);
+    try {
+      const settings = await readGlobals(
+        dumpDatabaseSettings((program, args) => runToEnd(context, program, args)),
+      );
+      this.#notes.push(
+        "the backup has no roles and settings: owner, privileges and settings of the database that was there go on",
+      );
+      return settings;
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== "program-failed") throw error;
+      this.#notes.push(
+        `the backup has no roles and settings, and those of the database that was there could not be read: ${error.message}; look at its owner and privileges`,
+      );
+      return undefined;
     }
   }
 
@@ -289,16 +315,8 @@ class Restore {
     database: string,
     inPlace: boolean,
   ): Promise<void> {
-    const { connection, signal, progress } = this.#request;
-    const context: ProgramContext = {
-      programs,
-      connection: clientConnection(
-        maintenanceUrl(connection.databaseUrl, database),
-        restoreApplication,
-      ),
-      environment: this.#request.programs.environment,
-      signal,
-    };
+    const { progress } = this.#request;
+    const context = this.#contextOf(programs, database);
     progress.start(dump.rawBytes);
     try {
       const { format, jobs } = dump;
@@ -309,6 +327,19 @@ class Restore {
     } finally {
       progress.stop();
     }
+  }
+
+  #contextOf(programs: ClientPrograms, database: string): ProgramContext {
+    const { connection, signal } = this.#request;
+    return {
+      programs,
+      connection: clientConnection(
+        maintenanceUrl(connection.databaseUrl, database),
+        restoreApplication,
+      ),
+      environment: this.#request.programs.environment,
+      signal,
+    };
   }
 
   /** @throws {AppError} exit 3 when a table has not the rows that the manifest says */

@@ -31,7 +31,9 @@ const dayMs = 24 * 3_600_000;
  * other databases or of nobody knows whom, and runs that began less than a day ago. Ages count
  * from the newest good backup, or from now if that is earlier: when backups have been failing
  * for weeks, the last good ones do not grow old; and where there is no good one at all,
- * everything stays but the remains of runs that never ended.
+ * everything stays but the remains of runs that never ended. Nor does a single backup make several
+ * old at once, when it is further from the one before than the days that are kept: it is the first
+ * after a long failure, or was dated by a wrong clock.
  *
  * @param backups the entries of a catalogue that was read for one database
  * @throws {AppError} exit 2 for a policy without any rule, or with a number that is none
@@ -49,7 +51,7 @@ export function planRetention(
     if (entry !== undefined) reasons.set(entry, [...(reasons.get(entry) ?? []), reason]);
   };
   const [newest] = good;
-  const reference = newest === undefined ? undefined : Math.min(+now, timeOf(newest));
+  const reference = newest === undefined ? undefined : referenceOf(good, policy, now);
   keep(newest, "the newest good backup");
   protectVerified(good, keep);
   for (const entry of sorted) protect(entry, now, keep);
@@ -61,6 +63,20 @@ export function planRetention(
       ? { backup: entry, keep: false, reasons: [whyItGoes(entry, reference, policy)] }
       : { backup: entry, keep: true, reasons: kept };
   });
+}
+
+/** @param good the newest first, at least one */
+function referenceOf(
+  good: readonly CatalogueEntry[],
+  { keepDays }: RetentionPolicy,
+  now: Date,
+): number {
+  // By the server's clock as well, which may be another machine's.
+  const [newest = +now, before] = good.map((entry) =>
+    Math.min(+now, timeOf(entry), +entry.createdAt),
+  );
+  if (before === undefined || keepDays === undefined || good.length < 3) return newest;
+  return newest - before > keepDays * dayMs ? before : newest;
 }
 
 /** @throws {AppError} exit 2 for a policy without any rule, or with a number that is none */

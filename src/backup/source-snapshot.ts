@@ -15,6 +15,8 @@ export interface SourceSnapshot {
   readonly tablespaces: readonly string[];
   /** What ALTER ROLE ALL has set, which pg_dumpall leaves out. */
   readonly settingsOfAll: readonly string[];
+  /** Subscriptions of logical replication, which are left out. */
+  readonly subscriptions: readonly string[];
 }
 
 interface SourceRow {
@@ -34,6 +36,7 @@ interface SourceRow {
   };
   tablespaces: readonly string[];
   settings_of_all: readonly string[];
+  subscriptions: readonly string[];
 }
 
 /** Opens the snapshot of a backup and keeps it while `use` runs. */
@@ -58,7 +61,9 @@ export function withSourceSnapshot<T>(
                     WHERE t.spcname NOT IN ('pg_default', 'pg_global') ORDER BY 1) AS tablespaces,
              ARRAY(SELECT split_part(setting, '=', 1) FROM pg_db_role_setting s,
                           unnest(s.setconfig) AS setting
-                    WHERE s.setdatabase = 0 AND s.setrole = 0 ORDER BY 1) AS settings_of_all
+                    WHERE s.setdatabase = 0 AND s.setrole = 0 ORDER BY 1) AS settings_of_all,
+             ARRAY(SELECT subname::text FROM pg_subscription
+                    WHERE subdbid = d.oid ORDER BY 1) AS subscriptions
         FROM pg_database d WHERE d.datname = current_database()`.execute(session.db);
     const [row] = rows;
     if (row === undefined) throw new Error("the server told nothing about its database");
@@ -82,6 +87,7 @@ export function withSourceSnapshot<T>(
       },
       tablespaces: row.tablespaces,
       settingsOfAll: row.settings_of_all,
+      subscriptions: row.subscriptions,
     });
   });
 }

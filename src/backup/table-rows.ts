@@ -9,15 +9,18 @@ const batch = 50;
 interface TableRow {
   schema: string;
   name: string;
+  /** Its rows are in nobody's reach, and pg_dump leaves them out. */
+  empty: boolean;
 }
 
 /**
  * Counts the rows of every table that pg_dump writes, exactly, in the session's transaction. Tables
- * of extensions are theirs to fill.
+ * of extensions are theirs to fill. Unlogged ones are empty on a standby.
  */
 export async function countTableRows(session: Session): Promise<readonly TableRows[]> {
   const { rows: tables } = await sql<TableRow>`
-    SELECT n.nspname::text AS schema, c.relname::text AS name
+    SELECT n.nspname::text AS schema, c.relname::text AS name,
+           c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery() AS empty
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'r' /*ordinary table, partitions included*/
        AND c.relpersistence <> 't' /*temporary*/
@@ -30,8 +33,8 @@ export async function countTableRows(session: Session): Promise<readonly TableRo
   const counted: TableRows[] = [];
   for (let first = 0; first < tables.length; first += batch) {
     const some = tables.slice(first, first + batch);
-    const counts = some.map(
-      ({ schema, name }) => sql`(SELECT count(*) FROM ONLY ${sql.id(schema, name)})`,
+    const counts = some.map(({ schema, name, empty }) =>
+      empty ? sql`0` : sql`(SELECT count(*) FROM ONLY ${sql.id(schema, name)})`,
     );
     const { rows } = await sql<{ counts: readonly string[] }>`
       SELECT ARRAY[${sql.join(counts)}]::text[] AS counts`.execute(session.db);

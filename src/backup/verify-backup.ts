@@ -175,9 +175,10 @@ async function programsFor(
   backup: OpenBackup,
   { binDir, path }: ProgramOptions,
 ): Promise<ClientPrograms | undefined> {
-  const serverMajor = Number.parseInt(backup.manifest?.source.pgDump ?? "0", 10);
+  const written = backup.manifest?.source.pgDump;
+  const serverMajor = Number.parseInt(written ?? "0", 10);
   try {
-    return await findClientPrograms({ binDir, path, serverMajor });
+    return await findClientPrograms({ binDir, path, serverMajor, newest: written === undefined });
   } catch (error) {
     if (error instanceof AppError) return undefined;
     throw error;

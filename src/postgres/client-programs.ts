@@ -22,6 +22,8 @@ export interface FindClientProgramsOptions {
   readonly path?: string | undefined;
   /** The server's major version. A pg_dump reads servers of its own version and older ones. */
   readonly serverMajor: number;
+  /** Takes the newest of those, for an archive that nobody knows the version of. */
+  readonly newest?: boolean;
 }
 
 const oldestMajor = 14;
@@ -41,12 +43,13 @@ export async function findClientPrograms(
     const programs = await probe(folder);
     if (programs === undefined) continue;
     found.push(programs);
-    if (programs.major === options.serverMajor) return programs;
+    if (programs.major === options.serverMajor && options.newest !== true) return programs;
   }
-  const [nearest] = found
-    .filter((one) => one.major > options.serverMajor)
+  const able = found
+    .filter((one) => one.major >= options.serverMajor)
     .sort((a, b) => a.major - b.major);
-  if (nearest !== undefined) return nearest;
+  const chosen = able.at(options.newest === true ? -1 : 0);
+  if (chosen !== undefined) return chosen;
   const details = found.map((one) => `${one.version} in ${one.binDir}`);
   const hint = `Install PostgreSQL's client programs of version ${options.serverMajor} (on Debian: postgresql-client-${options.serverMajor}), or set PGTENANT_PG_BIN to their folder.`;
   const [newest] = found.sort((a, b) => b.major - a.major);

@@ -710,6 +710,105 @@ esac`;
       }
     });
 
+    test("without globals the database's owner, privileges and settings go on", async () => {
+      await damage();
+      const folder = join(root, "without globals");
+      await mkdir(folder);
+      await execute("pg_dump", ["-d", source.url, "-f", join(folder, "dump.sql")]);
+      const role = `owner_${process.pid}`;
+      const properties = () =>
+        onServer(
+          `SELECT pg_get_userbyid(datdba) AS owner, datacl::text, datconnlimit,
+                  ARRAY(SELECT coalesce(setrole::regrole::text, '') || ': ' || setconfig::text FROM pg_db_role_setting
+                         WHERE setdatabase = d.oid ORDER BY 1) AS settings
+             FROM pg_database d WHERE datname = $1`,
+          [target.name],
+        );
+      await onServer(`CREATE ROLE ${role}`);
+      try {
+        for (const statement of [
+          `ALTER DATABASE ${target.name} OWNER TO ${role}`,
+          `REVOKE ALL ON DATABASE ${target.name} FROM PUBLIC`,
+          `ALTER DATABASE ${target.name} CONNECTION LIMIT 17`,
+          `ALTER DATABASE ${target.name} SET search_path TO "$user", public, extra`,
+          `ALTER ROLE ${role} IN DATABASE ${target.name} SET work_mem = '9MB'`,
+        ]) {
+          await onServer(statement);
+        }
+        const was = await properties();
+        const backup = await openMade(join(folder, "dump.sql"), []);
+        const { notes } = await restoreMade(target.url, backup);
+        assert.deepEqual(await digestOf(target.name), original);
+        assert.deepEqual(await properties(), was);
+        assert.match(
+          notes.join(),
+          /owner, privileges and settings of the database that was there go on/,
+        );
+      } finally {
+        await dropDatabases(target.name, ...(await databasesLike(`${target.name}_`)));
+        await onServer(`DROP ROLE ${role}`);
+        await damage();
+      }
+    });
+
+    test("by the path of its dump, a set that has lost its globals, or whose manifest does not hold", async () => {
+      const place = join(root, "lost parts");
+      await mkdir(place);
+      const dump = join(place, `${plain.id}.sql.gz`);
+      await copyFile(join(store.place, `${plain.id}.sql.gz`), dump);
+      const manifest = join(place, `${plain.id}.manifest.json`);
+      await copyFile(join(store.place, `${plain.id}.manifest.json`), manifest);
+      for (const rows of [220, null]) {
+        await assert.rejects(openMade(plain.id, [openLocalStore(place)]), { exitCode: 3 });
+        const backup = await openMade(dump, []);
+        assert.match(backup.warnings.join(), /^only this dump is taken: /);
+        const into = freshName();
+        const { plan } = await restoreMade(target.url, backup, { into });
+        assert.equal(plan.backup.rows, rows, "compared as far as the manifest holds");
+        assert.deepEqual(await digestOf(into), original);
+        await writeFile(
+          manifest,
+          (await readFile(manifest, "utf8")).replace(/"rows": \d+/, '"rows": 7'),
+        );
+      }
+      await writeFile(dump, (await readFile(dump)).subarray(0, -10));
+      await assert.rejects(
+        restoreMade(target.url, await openMade(dump, []), { into: freshName() }),
+      );
+    });
+
+    test("a subscription of logical replication stays behind, and that is said", async () => {
+      const subscriber = await createDatabase("subscriber", "empty");
+      try {
+        await subscriber.query("CREATE TABLE t AS SELECT 1 AS n");
+        await subscriber.query(
+          "CREATE SUBSCRIPTION feed CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false)",
+        );
+        const place = openLocalStore(join(root, "subscriber"));
+        for (const format of ["plain", "custom"] as const) {
+          const { id, warnings } = await makeBackup(subscriber.url, [place], { format });
+          assert.match(warnings.join(), /subscriptions .* are not in the backup: feed; /);
+          const into = freshName();
+          await restoreMade(subscriber.url, await openMade(id, [place]), { into });
+          await dropDatabases(into);
+        }
+      } finally {
+        await subscriber.query("ALTER SUBSCRIPTION feed SET (slot_name = NONE)");
+        await subscriber.query("DROP SUBSCRIPTION feed");
+        await subscriber.drop();
+      }
+    });
+
+    test("an archive that nobody knows the version of is read by the newest programs", async () => {
+      const old = await withScripts(join(root, "programs of 14"), {}, "14.2");
+      const found = async (newest: boolean) => {
+        const path = `${old.binDir}:${process.env.PATH}`;
+        return (await findClientPrograms({ path, serverMajor: 14, newest })).major;
+      };
+      assert.equal(await found(false), 14);
+      assert.ok((await found(true)) > 14);
+    });
+
     test("an id, a path of a set, a link to it, latest, and a copy without its manifest", async () => {
       const path = join(store.place, `${plain.id}.sql.gz`);
       await symlink(path, join(root, "latest-backup.sql.gz"));

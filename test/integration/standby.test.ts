@@ -78,6 +78,20 @@ suite("a streaming standby", () => {
     });
   }
 
+  test("is backed up without the rows of unlogged tables, which are in nobody's reach there", async () => {
+    const on = (url: string) => url.replace(/\/postgres$/, "/unlogged");
+    await withClient(pair.primary.url, (client) => client.query("CREATE DATABASE unlogged"));
+    await withClient(on(pair.primary.url), async (client) => {
+      await client.query("CREATE UNLOGGED TABLE cache AS SELECT generate_series(1, 10) AS n");
+      await client.query("CREATE TABLE kept AS SELECT generate_series(1, 3) AS n");
+    });
+    await pair.caughtUp();
+    const { id } = await succeeded(["backup"], pair.standbyUrl("unlogged"));
+    const args = ["restore", id, "--into", "unlogged_copy"];
+    const { database } = await succeeded(args, on(pair.primary.url));
+    assert.deepEqual([database.tables, database.rows], [2, 3]);
+  });
+
   test("takes no import, no comparison, no part, no restore and no drill: exit 7, at once", async () => {
     const bundle = join(folder, "standby.jsonl");
     const promote = /pg_promote\(\)/;

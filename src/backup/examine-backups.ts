@@ -9,6 +9,7 @@ import { AppError } from "../errors.ts";
 import type { DoctorFinding } from "../finding.ts";
 import { findClientPrograms } from "../postgres/client-programs.ts";
 import { type ConnectionOptions, withSession } from "../postgres/session.ts";
+import { systemIdentifier } from "../postgres/system-identifier.ts";
 import type { Store } from "../storage/store.ts";
 import { type CatalogueEntry, newestGood, readCatalogue } from "./catalogue.ts";
 import type { ProgramOptions } from "./client-run.ts";
@@ -46,7 +47,8 @@ export async function examineBackups(
     if (entry !== undefined) newest.push(entry);
   }
   newest.sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime());
-  findings.push(checkAge(newest[0], options), ...(await checkKey(newest[0], options)));
+  findings.push(checkAge(newest[0], options), ...(await checkSource(newest[0], options)));
+  findings.push(...(await checkKey(newest[0], options)));
   return findings;
 }
 
@@ -222,6 +224,28 @@ function checkAge(
         message: `the newest good backup, ${newest.id}, is ${age} old, and at most ${rpoHours} h are promised`,
         hint: "Make one now: pgtenant backup; then see why the scheduled ones did not run: pgtenant history",
       };
+}
+
+/**
+ * Backups are known by their database's name: where two servers have one of that name and one place,
+ * each takes the other's backups for its own.
+ */
+async function checkSource(
+  newest: CatalogueEntry | undefined,
+  { connection }: ExamineBackupsOptions,
+): Promise<readonly DoctorFinding[]> {
+  const theirs = newest?.manifest?.source.systemIdentifier;
+  if (newest === undefined || theirs === undefined || theirs === null) return [];
+  const ours = await withSession(connection, systemIdentifier).catch(() => undefined);
+  if (ours === undefined || ours === theirs) return [];
+  return [
+    {
+      level: "warning",
+      check: "backup-source",
+      message: `the newest good backup, ${newest.id}, is of another server (system identifier ${theirs}, this one's is ${ours})`,
+      hint: "Right after a move to this server that is as it should be: make a backup now. Else two servers share this place: give each a BACKUP_DIR and BACKUP_S3_PREFIX of its own.",
+    },
+  ];
 }
 
 /** Encrypts and decrypts a little, with what the settings name. */

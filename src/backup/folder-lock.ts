@@ -12,6 +12,8 @@ export interface FolderLockOptions {
   /** Hears that a dead run's lock was taken over. */
   readonly warn?: (text: string) => void;
   readonly heartbeatMs?: number;
+  /** Hears that the folder cannot be written to; the work is then done without its lock. */
+  readonly onUnwritable?: (error: AppError) => void;
 }
 
 const heartbeatMs = 10_000;
@@ -30,7 +32,14 @@ export async function withFolderLock<T>(
   work: (held: HeldLock) => Promise<T>,
 ): Promise<T> {
   const path = join(folder, ".pgtenant.lock");
-  const attempt = await attemptLock(folder, path, await holderFor(options.operation));
+  const holder = await holderFor(options.operation);
+  const attempt = await attemptLock(folder, path, holder).catch((error: unknown) => {
+    if (!(error instanceof AppError) || options.onUnwritable === undefined) throw error;
+    options.onUnwritable(error);
+    return undefined;
+  });
+  // Nobody else can write there either.
+  if (attempt === undefined) return await work({ lost: new AbortController().signal });
   if ("heldBy" in attempt) throw folderLocked(folder, path, attempt.heldBy);
   const { lock, takenFrom } = attempt;
   if (takenFrom !== undefined) {

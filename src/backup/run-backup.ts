@@ -1,3 +1,4 @@
+import type { AppError } from "../errors.ts";
 import { type Journal, withJournal } from "../journal/journal.ts";
 import { databaseOfUrl } from "../postgres/maintenance-url.ts";
 import { sweepTempFolders } from "../postgres/temp-folder.ts";
@@ -25,13 +26,14 @@ export async function runBackup<T>(
   options: RunBackupOptions,
   afterwards: (result: BackupResult, database: string) => Promise<T>,
 ): Promise<{ readonly result: BackupResult; readonly after: T }> {
-  const { connection, folder, journal, warn } = options;
+  const { connection, folder, journal, stores, warn } = options;
   const database = databaseOfUrl(connection.databaseUrl);
-  return await withFolderLock(folder, { operation: "backup", warn }, (inFolder) =>
+  const lock = { operation: "backup", warn, ...(stores.length > 1 ? { onUnwritable } : {}) };
+  return await withFolderLock(folder, lock, (inFolder) =>
     withTargetLock(connection, database, "backup", async (onTarget) => {
       const signal = AbortSignal.any([options.signal, inFolder.lost, onTarget.lost]);
       await sweepTempFolders(options.tempFolder);
-      await sweepInterrupted(options.stores, { database, journal, warn });
+      await sweepInterrupted(stores, { database, journal, warn });
       const result = await withJournal(
         journal,
         "backup",
@@ -43,6 +45,11 @@ export async function runBackup<T>(
       return { result, after: await afterwards(result, database) };
     }),
   );
+
+  /** A disk that fails is what the copy elsewhere is for. */
+  function onUnwritable(error: AppError): void {
+    warn(`${error.message}; the backup goes on, to the other place`);
+  }
 }
 
 function outcomeOf({ manifest, stored, failed, warnings }: BackupResult) {

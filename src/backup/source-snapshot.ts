@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
 import { shareSnapshot, walPosition } from "../postgres/share-snapshot.ts";
+import { systemIdentifier } from "../postgres/system-identifier.ts";
 import type { BackupManifest } from "./manifest.ts";
 
 /** One moment of the database, held open for everything that reads of it. */
@@ -22,7 +23,6 @@ export interface SourceSnapshot {
 interface SourceRow {
   now: string;
   lsn: string;
-  system_identifier: string | null;
   bytes: string;
   encoding: string;
   /** The row of pg_database, whose columns differ between versions. */
@@ -50,9 +50,6 @@ export function withSourceSnapshot<T>(
     const { rows } = await sql<SourceRow>`
       SELECT to_char(now(), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS now,
              ${walPosition} AS lsn,
-             CASE WHEN has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
-                  THEN (SELECT system_identifier::text FROM pg_control_system()) END
-               AS system_identifier,
              pg_database_size(d.oid) AS bytes,
              pg_encoding_to_char(d.encoding)::text AS encoding,
              to_json(d) AS database,
@@ -74,7 +71,7 @@ export function withSourceSnapshot<T>(
       sharedAs: await shareSnapshot(session),
       source: {
         server: session.serverVersion,
-        systemIdentifier: row.system_identifier,
+        systemIdentifier: (await systemIdentifier(session)) ?? null,
         snapshotLsn: row.lsn,
         databaseBytes: Number(row.bytes),
         locale: {

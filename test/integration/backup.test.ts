@@ -21,9 +21,8 @@ import { text } from "node:stream/consumers";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
-import type { BackupRequest } from "../../src/backup/backup.ts";
 import { type BackupManifest, parseManifest } from "../../src/backup/manifest.ts";
-import { runBackup } from "../../src/backup/run-backup.ts";
+import { type RunBackupOptions, runBackup } from "../../src/backup/run-backup.ts";
 import { AppError } from "../../src/errors.ts";
 import { openJournal } from "../../src/journal/journal.ts";
 import { noProgress } from "../../src/progress.ts";
@@ -79,7 +78,7 @@ suite("backup", () => {
   }
 
   /** A whole run in this process, with locks and journal. */
-  const runHere = (folder: string, changes: Partial<BackupRequest> = {}) =>
+  const runHere = (folder: string, changes: Partial<RunBackupOptions> = {}) =>
     runBackup(
       {
         connection: { databaseUrl: database.url, applicationName: "pgtenant backup" },
@@ -330,6 +329,29 @@ suite("backup", () => {
       }
       assert.notEqual(runs[0]?.id, runs[1]?.id);
       assert.equal([...bucket.objects.keys()].filter((key) => /pending/.test(key)).length, 0);
+    });
+
+    test("a folder that cannot be written to keeps no copy from the bucket, and is told", async () => {
+      const folder = join(await newFolder(), "a file");
+      await writeFile(folder, "");
+      const below = join(folder, "backups");
+      const bucket = memoryStore("s3://bucket", "s3");
+      const warnings: string[] = [];
+      const { result } = await runHere(below, {
+        stores: [openLocalStore(below), bucket],
+        warn: (text: string) => warnings.push(text),
+      });
+      assert.deepEqual(result.stored, ["s3://bucket"]);
+      assert.deepEqual(
+        result.failed.map(({ place, error }) => [place, error.exitCode]),
+        [[below, 8]],
+      );
+      assert.match(
+        warnings.join("\n"),
+        /cannot be written \(ENOTDIR\); the backup goes on, to the other place/,
+      );
+      await verifyMade(await openMade(result.id, [bucket]));
+      await assert.rejects(runHere(below), { exitCode: 8 });
     });
 
     test("databases with hostile names, in a folder with one, by a role with a hostile password", async () => {

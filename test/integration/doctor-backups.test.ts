@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { chmod, mkdtemp, readdir, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { type ExamineBackupsOptions, examineBackups } from "../../src/backup/examine-backups.ts";
+import { manifestText, parseManifest } from "../../src/backup/manifest.ts";
 import { AppError, ExitCode } from "../../src/errors.ts";
 import type { DoctorFinding } from "../../src/finding.ts";
 import { openLocalStore } from "../../src/storage/local-store.ts";
@@ -79,6 +80,23 @@ suite("what doctor says of backups", () => {
     const { code, stdout } = await pgtenant(["doctor"], { url: database.url, env });
     assert.equal(code, 0);
     assert.match(stdout.toString(), /is \d min old, and at most 0\.00001 h are promised/);
+  });
+
+  test("one of another server of the same name of database is told from our own", async () => {
+    assert.ok(!(await examine()).some((one) => one.check === "backup-source"));
+    const name = (await readdir(folder)).find((file) => file.endsWith(".manifest.json")) ?? "";
+    const path = join(folder, name);
+    const text = await readFile(path, "utf8");
+    const manifest = parseManifest(text, name);
+    const source = { ...manifest.source, systemIdentifier: "7000000000000000001" };
+    await writeFile(path, manifestText({ ...manifest, source }));
+    const { level, message } = of(await examine(), "backup-source");
+    await writeFile(path, text);
+    assert.equal(level, "warning");
+    assert.match(
+      message,
+      /is of another server \(system identifier 7000000000000000001, this one's is \d+\)$/,
+    );
   });
 
   test("leaves nothing behind in the folder that it has tried", async () => {

@@ -163,32 +163,42 @@ class Run {
     } as const;
     const { signal } = this.#request;
     const manifest = sidecarName(id, "manifest");
+    const written = new Set<Store>();
+    const claims: Promise<void>[] = [];
     let free = true;
+    const claim = async (store: Store) => {
+      try {
+        await writeSidecar(store, "pending", pending, { overwrite: false, signal });
+      } catch (error) {
+        if (!(error instanceof AppError) || error.code !== "object-exists") throw error;
+        free = false;
+        return;
+      }
+      written.add(store);
+      // The other one may have been done since the ids were read.
+      if ((await store.stat(manifest)) === undefined) this.#claimed.add(store);
+      else free = false;
+    };
+    const giveBack = async (stores: Iterable<Store>) =>
+      await withinClearUp([...stores].map((store) => removeSidecar(store, id, "pending")));
     try {
-      await onTargets(this.#targets, async (store) => {
-        try {
-          await writeSidecar(store, "pending", pending, { overwrite: false, signal });
-        } catch (error) {
-          if (!(error instanceof AppError) || error.code !== "object-exists") throw error;
-          free = false;
-          return;
-        }
-        this.#claimed.add(store);
-        // The other one may have been done since the ids were read.
-        if ((await store.stat(manifest)) !== undefined) free = false;
+      await onTargets(this.#targets, (store) => {
+        const claiming = claim(store);
+        claims.push(claiming);
+        return claiming;
       });
     } catch (error) {
-      await this.#giveBack(id);
+      // An interruption ends one before the other.
+      await Promise.allSettled(claims);
+      await giveBack(written);
       throw error;
     }
-    if (!free) await this.#giveBack(id);
+    if (free) await giveBack(written.difference(this.#claimed));
+    else {
+      await giveBack(written);
+      this.#claimed.clear();
+    }
     return free;
-  }
-
-  async #giveBack(id: BackupId): Promise<void> {
-    const claimed = [...this.#claimed];
-    this.#claimed.clear();
-    await withinClearUp(claimed.map((store) => removeSidecar(store, id, "pending")));
   }
 
   #partNames(id: BackupId): readonly string[] {
@@ -295,7 +305,7 @@ class Run {
   }
 
   #warnAboutLosses(): void {
-    const { tablespaces, settingsOfAll, subscriptions } = this.#snapshot;
+    const { tablespaces, settingsOfAll, subscriptions, unlogged } = this.#snapshot;
     if (tablespaces.length > 0) {
       this.#warnings.push(
         `a restore puts everything into the default tablespace, the tables of ${tablespaces.join(", ")} too`,
@@ -309,6 +319,11 @@ class Run {
     if (subscriptions.length > 0) {
       this.#warnings.push(
         `subscriptions of logical replication are not in the backup: ${subscriptions.join(", ")}; after a restore each has to be made again`,
+      );
+    }
+    if (unlogged.length > 0) {
+      this.#warnings.push(
+        `on a standby nobody can read the rows of unlogged tables, which are not in the backup: ${unlogged.join(", ")}`,
       );
     }
     for (const { path, reason } of this.#request.included?.skipped ?? []) {
@@ -334,7 +349,10 @@ class Run {
     names: readonly string[],
     targets: readonly Target[],
   ): Promise<void> {
-    const ours = targets.filter(({ store }) => this.#claimed.has(store));
+    // A server without conditional writes has given it to somebody else as well.
+    const ours = targets.filter(
+      ({ store, failure }) => this.#claimed.has(store) && failure?.code !== "object-exists",
+    );
     const removing = ours.map(async ({ store }) => {
       await store.remove(sidecarName(id, "manifest"));
       for (const name of names) await store.remove(name);

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { lstat, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, ExitCode } from "../errors.ts";
 import { describeHolder, type HeldBy, type LockHolder, tryLockFile } from "../journal/lock-file.ts";
@@ -33,12 +33,13 @@ export async function withFolderLock<T>(
 ): Promise<T> {
   const path = join(folder, ".pgtenant.lock");
   const holder = await holderFor(options.operation);
-  const attempt = await attemptLock(folder, path, holder).catch((error: unknown) => {
+  const attempt = await attemptLock(folder, path, holder).catch(async (error: unknown) => {
     if (!(error instanceof AppError) || options.onUnwritable === undefined) throw error;
+    // That of another user's run can perhaps not be read.
+    if (await isThere(path)) throw error;
     options.onUnwritable(error);
     return undefined;
   });
-  // Nobody else can write there either.
   if (attempt === undefined) return await work({ lost: new AbortController().signal });
   if ("heldBy" in attempt) throw folderLocked(folder, path, attempt.heldBy);
   const { lock, takenFrom } = attempt;
@@ -54,6 +55,13 @@ export async function withFolderLock<T>(
     // What cannot be removed is taken over by the next run, since this one is gone then.
     await lock.release().catch(() => undefined);
   }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await lstat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** What our own lock files say of us. */

@@ -12,6 +12,7 @@ import type { DumpFormat } from "./backup-name.ts";
 import { type ProgramContext, startClient } from "./client-run.ts";
 import { tempAdvice, unpackFolder } from "./dump-folder.ts";
 import { forServer, setsTooMuch } from "./older-server.ts";
+import { inTransaction, withTailLast } from "./one-transaction.ts";
 
 export interface LoadOptions {
   readonly format: DumpFormat;
@@ -52,9 +53,12 @@ export async function loadDump(
     ...(inPlace ? ["--clean", "--if-exists"] : []),
   ];
   if (format === "plain" && "bytes" in source) {
-    await runScript(context, source.bytes, options);
+    const script = forServer(source.bytes, serverMajor);
+    await feed(context, "psql", psqlArguments, inPlace ? inTransaction(script) : script);
   } else if (setsTooMuch(context.programs.major, serverMajor)) {
-    await runScript(context, scriptOf(context, source, args), options);
+    if (inPlace) args.push("--single-transaction");
+    const script = forServer(withTailLast(scriptOf(context, source, args)), serverMajor);
+    await feed(context, "psql", psqlArguments, script);
   } else {
     args.push("--exit-on-error");
     if (inPlace) args.push("--single-transaction");
@@ -65,15 +69,6 @@ export async function loadDump(
       await feed(context, "pg_restore", [...args, "--format=custom"], source.bytes);
     }
   }
-}
-
-async function runScript(
-  context: ProgramContext,
-  script: AsyncIterable<Uint8Array>,
-  { inPlace, serverMajor }: LoadOptions,
-): Promise<void> {
-  const known = forServer(script, serverMajor);
-  await feed(context, "psql", psqlArguments, inPlace ? inTransaction(known) : known);
 }
 
 /** An archive as SQL, over one connection then. */
@@ -108,12 +103,6 @@ async function* scriptOf(
 }
 
 const psqlArguments = ["--no-psqlrc", "--quiet", "--output=/dev/null", "--set=ON_ERROR_STOP=1"];
-
-async function* inTransaction(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  yield Buffer.from("BEGIN;\n");
-  yield* source;
-  yield Buffer.from("\nCOMMIT;\n");
-}
 
 /**
  * Writes an archive into a folder, as pg_restore reads it.

@@ -31,6 +31,8 @@ export interface OpenBackupOptions {
   readonly openS3: (bucket: string, prefix: string) => Promise<Store>;
   /** Whose backups `latest` chooses from. */
   readonly database: string | undefined;
+  /** The dump of a set that has lost a part, or its manifest's word, is taken alone when its path is given. */
+  readonly loneDumps?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -70,7 +72,8 @@ async function openObject(
   if (id !== undefined) {
     const search = { signal: options.signal, database: undefined };
     const found = await openSet([store], key, search).catch(async (error: unknown) => {
-      if (!(error instanceof AppError) || !isDump(key) || !partial.has(error.code)) throw error;
+      const alone = options.loneDumps === true && isDump(key);
+      if (!alone || !(error instanceof AppError) || !partial.has(error.code)) throw error;
       return await dumpOfSet(store, id, key, error);
     });
     if (found.manifest !== undefined || found.warnings.length > 0) return found;

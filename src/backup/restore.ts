@@ -1,3 +1,4 @@
+import { sql } from "kysely";
 import { AppError, ExitCode } from "../errors.ts";
 import { clientConnection } from "../postgres/client-connection.ts";
 import { type ClientPrograms, findClientPrograms } from "../postgres/client-programs.ts";
@@ -12,6 +13,7 @@ import { dumpDatabaseSettings } from "./dump-globals.ts";
 import { type Globals, readGlobals } from "./globals.ts";
 import { loadDump } from "./load-dump.ts";
 import { totalsOf } from "./manifest.ts";
+import { setsTooMuch } from "./older-server.ts";
 import { type PreparedDump, prepareDump } from "./prepare-dump.ts";
 import { readPart } from "./read-part.ts";
 import { restoreApplication, takeOverRestores } from "./restore-session.ts";
@@ -93,7 +95,8 @@ class Restore {
       programs,
       environment: this.#request.programs.environment,
       inPlace: mode === "in-place",
-      jobs: this.#request.jobs,
+      // Over one connection then, and without a file.
+      jobs: setsTooMuch(programs.major, this.#serverMajor) ? 1 : this.#request.jobs,
       tempFolder: this.#request.tempFolder,
       signal,
       onBytes: (bytes) => this.#request.progress.advance("checking", bytes),
@@ -114,7 +117,7 @@ class Restore {
     await this.#request.onPlan(plan);
     if (plan.targetExists && mode !== "into") await refusePrepared(this.#admin, this.#target);
     if (plan.targetExists && !this.#request.disconnect && mode !== "into") {
-      refuseClients(this.#target, await clientsOf(this.#admin, this.#target));
+      refuseClients(this.#target, await this.#clients());
     }
     const roles =
       globals === undefined ? { created: [], notes: [] } : await applyRoles(this.#admin, globals);
@@ -191,6 +194,7 @@ class Restore {
     } else if (manifest.database !== this.#target && mode !== "into") {
       warnings.push(`the backup is of database "${manifest.database}"`);
     }
+    if (targetExists && mode !== "into") warnings.push(...(await this.#warnOfSubscriptions()));
     return {
       backup: {
         name: backup.name,
@@ -206,9 +210,27 @@ class Restore {
       target: this.#target,
       targetExists,
       kept: mode === "swap" && targetExists ? await this.#freeKeptName() : null,
-      clients: targetExists ? await clientsOf(this.#admin, this.#target) : [],
+      clients: targetExists ? await this.#clients() : [],
       warnings,
     };
+  }
+
+  /** They are of the database that is there, whatever it is called, and go on taking changes. */
+  async #warnOfSubscriptions(): Promise<readonly string[]> {
+    const { rows } = await sql<{ name: string }>`
+      SELECT subname::text AS name FROM pg_catalog.pg_subscription
+       WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = ${this.#target})
+       ORDER BY 1`.execute(this.#admin.db);
+    if (rows.length === 0) return [];
+    const names = rows.map(({ name }) => name).join(", ");
+    return [
+      `"${this.#target}" has subscriptions of logical replication, which stay with what is there now and go on: ${names}; drop them there, or ALTER SUBSCRIPTION … DISABLE and SET (slot_name = NONE), before they are made anew`,
+    ];
+  }
+
+  async #clients(): Promise<readonly Client[]> {
+    const inTheWayOf = this.#request.mode === "in-place" ? "replacing" : "renaming";
+    return await clientsOf(this.#admin, this.#target, inTheWayOf);
   }
 
   /** A restore that ended a moment ago may have taken the name of this second. */
@@ -226,6 +248,7 @@ class Restore {
     plan: RestorePlan,
   ) {
     const { backup, disconnect, onStep } = this.#request;
+    const settings = globals ?? (await this.#settingsOfTarget(programs, plan));
     const scratch = scratchName(this.#target, new Date());
     this.#notes.push(
       ...(await createScratch(this.#admin, scratch, backup.manifest?.source.locale)),
@@ -235,7 +258,6 @@ class Restore {
       await this.#load(programs, dump, scratch, false);
       onStep("count", "counting rows and gathering statistics");
       const counted = await this.#count(scratch);
-      const settings = globals ?? (await this.#settingsOfTarget(programs, plan));
       if (settings !== undefined) {
         const applied = await applyDatabaseSettings(this.#admin, settings, scratch);
         this.#notes.push(...applied.notes);
@@ -275,7 +297,7 @@ class Restore {
       );
       return settings;
     } catch (error) {
-      if (!(error instanceof AppError) || error.code !== "program-failed") throw error;
+      if (!(error instanceof AppError) || this.#request.signal.aborted) throw error;
       this.#notes.push(
         `the backup has no roles and settings, and those of the database that was there could not be read: ${error.message}; look at its owner and privileges`,
       );
@@ -298,15 +320,19 @@ class Restore {
   ) {
     const { disconnect, onStep } = this.#request;
     onStep("load", `loading it into "${this.#target}", in one transaction`);
-    if (disconnect) await endClients(this.#admin, this.#target);
+    if (disconnect) await endClients(this.#admin, this.#target, "replacing");
     await this.#load(programs, dump, this.#target, true);
     onStep("count", "counting rows and gathering statistics");
-    const counted = await this.#count(this.#target);
-    if (globals !== undefined) {
-      const applied = await applyDatabaseSettings(this.#admin, globals, this.#target);
-      this.#notes.push(...applied.notes);
+    try {
+      const counted = await this.#count(this.#target);
+      if (globals !== undefined) {
+        const applied = await applyDatabaseSettings(this.#admin, globals, this.#target);
+        this.#notes.push(...applied.notes);
+      }
+      return counted;
+    } catch (error) {
+      throw behindRestored(databaseError(error), this.#target);
     }
-    return counted;
   }
 
   async #load(
@@ -369,6 +395,17 @@ class Restore {
 function waitingFor(target: string, clients: readonly Client[]): string {
   const who = clients.map(({ pid, description }) => `process ${pid}, ${description}`).join("; ");
   return `waiting a minute for whoever has connected to "${target}" meanwhile: ${who}`;
+}
+
+/** In place everything is committed by then. */
+function behindRestored(error: unknown, target: string): unknown {
+  if (!(error instanceof AppError)) return error;
+  return new AppError(error.code, error.exitCode, error.message, {
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    details: [`the database "${target}" is restored, and this came behind it`, ...error.details],
+    data: error.data,
+    cause: error,
+  });
 }
 
 function rowsDiffer(differences: readonly RowDifference[], mode: RestoreMode): AppError {

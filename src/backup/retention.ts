@@ -65,18 +65,27 @@ export function planRetention(
   });
 }
 
+/** What ages count from. */
+interface Reference {
+  readonly time: number;
+  /** As reasons call it. */
+  readonly name: string;
+}
+
 /** @param good the newest first, at least one */
 function referenceOf(
   good: readonly CatalogueEntry[],
   { keepDays }: RetentionPolicy,
   now: Date,
-): number {
+): Reference {
   // By the server's clock as well, which may be another machine's.
   const [newest = +now, before] = good.map((entry) =>
     Math.min(+now, timeOf(entry), +entry.createdAt),
   );
-  if (before === undefined || keepDays === undefined || good.length < 3) return newest;
-  return newest - before > keepDays * dayMs ? before : newest;
+  const ofNewest = { time: newest, name: "the newest good backup" };
+  if (before === undefined || keepDays === undefined || good.length < 3) return ofNewest;
+  if (newest - before <= keepDays * dayMs) return ofNewest;
+  return { time: before, name: "the good backup before the newest one, which came after a gap" };
 }
 
 /** @throws {AppError} exit 2 for a policy without any rule, or with a number that is none */
@@ -142,7 +151,7 @@ function isDamaged(entry: CatalogueEntry): boolean {
 /** A damaged backup is kept by nothing but its age: it takes no good one's place. */
 function keepByAge(
   entry: CatalogueEntry,
-  reference: number | undefined,
+  reference: Reference | undefined,
   { keepDays }: RetentionPolicy,
   now: Date,
   keep: Keep,
@@ -152,19 +161,19 @@ function keepByAge(
   if (reference === undefined) keep(entry, "there is no good backup");
   else if (keepDays === undefined) {
     if (isDamaged(entry)) keep(entry, "damaged; only a number of days lets it go");
-  } else if (timeOf(entry) >= reference - keepDays * dayMs) {
+  } else if (timeOf(entry) >= reference.time - keepDays * dayMs) {
     keep(entry, `not older than ${days(keepDays)}`);
   }
 }
 
 function whyItGoes(
   entry: CatalogueEntry,
-  reference: number | undefined,
+  reference: Reference | undefined,
   { keepDays }: RetentionPolicy,
 ): string {
   if (isUnfinished(entry)) return entry.problem ?? "begun and not completed";
-  const age = Math.floor(((reference ?? Number.NaN) - timeOf(entry)) / dayMs);
-  const older = `${days(age)} older than the newest good backup`;
+  const age = Math.floor(((reference?.time ?? Number.NaN) - timeOf(entry)) / dayMs);
+  const older = `${days(age)} older than ${reference?.name ?? "what is there"}`;
   if (isDamaged(entry)) return `${older}, and damaged: ${entry.problem ?? entry.state}`;
   return keepDays === undefined
     ? `${older}; no rule keeps it`

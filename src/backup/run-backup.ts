@@ -28,12 +28,14 @@ export async function runBackup<T>(
 ): Promise<{ readonly result: BackupResult; readonly after: T }> {
   const { connection, folder, journal, stores, warn } = options;
   const database = databaseOfUrl(connection.databaseUrl);
+  let unlocked = false;
   const lock = { operation: "backup", warn, ...(stores.length > 1 ? { onUnwritable } : {}) };
   return await withFolderLock(folder, lock, (inFolder) =>
     withTargetLock(connection, database, "backup", async (onTarget) => {
       const signal = AbortSignal.any([options.signal, inFolder.lost, onTarget.lost]);
       await sweepTempFolders(options.tempFolder);
-      await sweepInterrupted(stores, { database, journal, warn });
+      const swept = unlocked ? stores.filter(({ kind }) => kind !== "local") : stores;
+      await sweepInterrupted(swept, { database, journal, warn });
       const result = await withJournal(
         journal,
         "backup",
@@ -48,6 +50,7 @@ export async function runBackup<T>(
 
   /** A disk that fails is what the copy elsewhere is for. */
   function onUnwritable(error: AppError): void {
+    unlocked = true;
     warn(`${error.message}; the backup goes on, to the other place`);
   }
 }

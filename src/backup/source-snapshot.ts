@@ -18,6 +18,8 @@ export interface SourceSnapshot {
   readonly settingsOfAll: readonly string[];
   /** Subscriptions of logical replication, which are left out. */
   readonly subscriptions: readonly string[];
+  /** Of a standby: tables whose rows cannot be read there. */
+  readonly unlogged: readonly string[];
 }
 
 interface SourceRow {
@@ -37,6 +39,7 @@ interface SourceRow {
   tablespaces: readonly string[];
   settings_of_all: readonly string[];
   subscriptions: readonly string[];
+  unlogged: readonly string[];
 }
 
 /** Opens the snapshot of a backup and keeps it while `use` runs. */
@@ -60,7 +63,10 @@ export function withSourceSnapshot<T>(
                           unnest(s.setconfig) AS setting
                     WHERE s.setdatabase = 0 AND s.setrole = 0 ORDER BY 1) AS settings_of_all,
              ARRAY(SELECT subname::text FROM pg_subscription
-                    WHERE subdbid = d.oid ORDER BY 1) AS subscriptions
+                    WHERE subdbid = d.oid ORDER BY 1) AS subscriptions,
+             ARRAY(SELECT c.oid::regclass::text FROM pg_class c
+                    WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND pg_is_in_recovery()
+                    ORDER BY 1) AS unlogged
         FROM pg_database d WHERE d.datname = current_database()`.execute(session.db);
     const [row] = rows;
     if (row === undefined) throw new Error("the server told nothing about its database");
@@ -85,6 +91,7 @@ export function withSourceSnapshot<T>(
       tablespaces: row.tablespaces,
       settingsOfAll: row.settings_of_all,
       subscriptions: row.subscriptions,
+      unlogged: row.unlogged,
     });
   });
 }

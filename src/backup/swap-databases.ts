@@ -24,11 +24,19 @@ export async function databaseExists(admin: Session, name: string): Promise<bool
 }
 
 /**
- * Who else is connected to a database, and in the way of its renaming: clients, those of logical
- * replication too, and workers of extensions. The server ends its own autovacuum workers then. Of
- * others' sessions a role without pg_read_all_stats is not told the kind.
+ * Who else is connected to a database: clients, and in the way of its renaming those of logical
+ * replication and workers of extensions as well. The server ends its own autovacuum workers then. Of
+ * others' sessions a role without pg_read_all_stats is not told the kind, but that a user has them.
  */
-export async function clientsOf(admin: Session, database: string): Promise<readonly Client[]> {
+export async function clientsOf(
+  admin: Session,
+  database: string,
+  inTheWayOf: "renaming" | "replacing" = "renaming",
+): Promise<readonly Client[]> {
+  const kinds =
+    inTheWayOf === "renaming"
+      ? sql`backend_type NOT IN ('autovacuum worker', 'parallel worker')`
+      : sql`backend_type = 'client backend'`;
   const { rows } = await sql<Client>`
     SELECT pid, concat_ws(', ', nullif(application_name, ''), 'user ' || usename,
                           CASE WHEN backend_type <> 'client backend' THEN backend_type
@@ -36,7 +44,7 @@ export async function clientsOf(admin: Session, database: string): Promise<reado
            AS description
       FROM pg_catalog.pg_stat_activity
      WHERE datname = ${database} AND pid <> pg_backend_pid()
-       AND coalesce(backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
+       AND (${kinds} OR backend_type IS NULL AND usesysid IS NOT NULL)
      ORDER BY pid`.execute(admin.db);
   return rows;
 }
@@ -114,8 +122,9 @@ export async function swapDatabases(
   connection: ConnectionOptions,
   swap: Swap,
 ): Promise<void> {
+  const waiting = new Waiting(admin, swap);
   for (let attempt = 1; ; attempt += 1) {
-    if (swap.kept !== undefined && !swap.disconnect) await untilClientsLeave(admin, swap);
+    if (swap.kept !== undefined && !swap.disconnect) await waiting.untilClientsLeave();
     const ending = swap.disconnect && swap.kept !== undefined ? [swap.name] : [];
     try {
       await endingClients(connection, [...ending, swap.restored], () => rename(admin, swap));
@@ -131,16 +140,29 @@ export async function swapDatabases(
   }
 }
 
-async function untilClientsLeave(admin: Session, swap: Swap): Promise<void> {
-  const { name, onWait, patienceMs = clientsPatienceMs } = swap;
-  const deadline = performance.now() + patienceMs;
-  for (let told = false; ; ) {
-    const clients = await clientsOf(admin, name);
-    if (clients.length === 0) return;
-    if (performance.now() >= deadline) refuseClients(name, clients);
-    if (!told) onWait?.(clients);
-    told = true;
-    await new Promise((resolve) => setTimeout(resolve, lookAgainMs));
+/** One patience for all attempts. */
+class Waiting {
+  readonly #admin: Session;
+  readonly #swap: Swap;
+  readonly #deadline: number;
+  #told = false;
+
+  constructor(admin: Session, swap: Swap) {
+    this.#admin = admin;
+    this.#swap = swap;
+    this.#deadline = performance.now() + (swap.patienceMs ?? clientsPatienceMs);
+  }
+
+  async untilClientsLeave(): Promise<void> {
+    const { name, onWait } = this.#swap;
+    for (;;) {
+      const clients = await clientsOf(this.#admin, name);
+      if (clients.length === 0) return;
+      if (performance.now() >= this.#deadline) refuseClients(name, clients);
+      if (!this.#told) onWait?.(clients);
+      this.#told = true;
+      await new Promise((resolve) => setTimeout(resolve, lookAgainMs));
+    }
   }
 }
 
@@ -188,9 +210,13 @@ async function endingClients<T>(
  *
  * @throws the server's error for the first one that may not be ended, when the others are
  */
-export async function endClients(admin: Session, database: string): Promise<void> {
+export async function endClients(
+  admin: Session,
+  database: string,
+  inTheWayOf: "renaming" | "replacing" = "renaming",
+): Promise<void> {
   const refused: unknown[] = [];
-  for (const { pid } of await clientsOf(admin, database)) {
+  for (const { pid } of await clientsOf(admin, database, inTheWayOf)) {
     await sql`SELECT pg_terminate_backend(${pid})`
       .execute(admin.db)
       .catch((error: unknown) => refused.push(error));

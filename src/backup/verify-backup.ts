@@ -64,7 +64,9 @@ export async function verifyBackup(
     return verified;
   } catch (error) {
     if (error instanceof AppError && error.exitCode === ExitCode.invalidInput) {
-      await rememberVerified(backup, options, { result: "failed", problem: error.message });
+      const checked = options.storedOnly ? "stored" : "all";
+      const problem = error.message;
+      await rememberVerified(backup, options, { result: "failed", checked, problem });
     }
     throw error;
   }
@@ -87,6 +89,7 @@ async function verifyStored(
   for (const { kind, name, bytes } of manifest.parts) {
     const source = backup.part(kind);
     if (source !== undefined) await checkStored(source, signal);
+    if (source === undefined) continue;
     parts.push({ kind, name, rawBytes: null, content: `${bytes} stored bytes hold` });
   }
   return {
@@ -200,6 +203,8 @@ export async function rememberVerified(
 ): Promise<void> {
   const outcome = { checked: "all" as const, ...found };
   if (backup.manifest === undefined || backup.id === undefined || signal.aborted) return;
+  // Not the whole set.
+  if (backup.manifest.parts.some(({ kind }) => backup.part(kind) === undefined)) return;
   try {
     if (outcome.checked === "stored" && outcome.result === "good") {
       // What was found when all of it was read says more, and is still true of the same bytes.

@@ -17,7 +17,7 @@ export async function openNamedBackup(
   context: Context,
 ): Promise<Places & { readonly backup: OpenBackup }> {
   const { options, ...places } = await openPlaces(args, context);
-  return { ...places, backup: await openBackup(wanted, options) };
+  return { ...places, backup: await openBackup(wanted, { ...options, loneDumps: true }) };
 }
 
 /** A copy that cannot be looked at. */
@@ -53,6 +53,12 @@ export async function openNamedBackups(
       }
     }
   }
+  // Told with its copy.
+  const unsearched = lost.map(({ place }) => `${place} was not searched: `);
+  const warnings = first.warnings.filter(
+    (warning) => !unsearched.some((start) => warning.startsWith(start)),
+  );
+  backups[0] = { ...first, warnings };
   return { ...places, backups, lost };
 }
 

@@ -79,6 +79,7 @@ export async function openMade(
   database?: string,
 ): Promise<OpenBackup> {
   return await openBackup(wanted, {
+    loneDumps: true,
     stores,
     openS3: () => Promise.reject(new Error("no bucket is expected")),
     database,

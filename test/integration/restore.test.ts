@@ -420,6 +420,34 @@ esac`;
       }
     });
 
+    test("in place, behind large objects, whose own transactions are none: everything is as it was", async () => {
+      const withObjects = await createDatabase("restore objects", "empty");
+      try {
+        await withObjects.query(schema);
+        await withObjects.query("SELECT lo_from_bytea(0, 'one'), lo_from_bytea(0, 'two')");
+        const sql = join(root, "objects.sql");
+        await execute("pg_dump", ["--clean", "--if-exists", "-d", withObjects.url, "-f", sql]);
+        const text = await readFile(sql, "utf8");
+        assert.match(text, /\nBEGIN;\n\nSELECT pg_catalog\.lo_open\(/);
+        await writeFile(
+          sql,
+          text.replace(
+            /(?=\nALTER TABLE ONLY public\.children\n.*FOREIGN KEY)/s,
+            "\nSELECT no_such_function();\n",
+          ),
+        );
+        const was = await damage();
+        const backup = await openMade(sql, []);
+        await assert.rejects(
+          restoreMade(target.url, backup, { mode: "in-place" }),
+          failure(7, "program-failed", /no_such_function/),
+        );
+        await assertUntouched(was);
+      } finally {
+        await withObjects.drop();
+      }
+    });
+
     test("in place, an object that depends on what is replaced: everything is as it was", async () => {
       await damage();
       await inDatabase(target.name, async (database) => {
@@ -758,6 +786,11 @@ esac`;
       await copyFile(join(store.place, `${plain.id}.sql.gz`), dump);
       const manifest = join(place, `${plain.id}.manifest.json`);
       await copyFile(join(store.place, `${plain.id}.manifest.json`), manifest);
+      const verified = await pgtenant(["verify", dump], {
+        url: target.url,
+        env: { BACKUP_DIR: place },
+      });
+      assert.equal(verified.code, 3, "the set is not whole");
       for (const rows of [220, null]) {
         await assert.rejects(openMade(plain.id, [openLocalStore(place)]), { exitCode: 3 });
         const backup = await openMade(dump, []);

@@ -29,10 +29,18 @@ export interface JournalSummary {
   }[];
   /** The end of the latest run that went well, by operation. */
   readonly lastSuccess: ReadonlyMap<string, JournalRecord>;
+  /** The latest restore of the whole database in its place. */
+  readonly lastRestore: RecordedRestore | undefined;
   /** Backups by day, in the time zone that was asked for. */
   readonly days: ReadonlyMap<string, { readonly done: number; readonly failed: number }>;
   readonly firstDay: string | undefined;
   readonly s3Failures: number;
+}
+
+export interface RecordedRestore {
+  readonly at: string;
+  /** Without the time that somebody has thought about its plan. */
+  readonly seconds: number;
 }
 
 export const emptySummary: JournalSummary = {
@@ -42,6 +50,7 @@ export const emptySummary: JournalSummary = {
   runs: [],
   counts: [],
   lastSuccess: new Map(),
+  lastRestore: undefined,
   days: new Map(),
   firstDay: undefined,
   s3Failures: 0,
@@ -91,6 +100,7 @@ interface Pass {
   readonly ended: readonly JournalRun[];
   readonly counts: ReadonlyMap<string, number>;
   readonly lastSuccess: ReadonlyMap<string, JournalRecord>;
+  readonly lastRestore: RecordedRestore | undefined;
   readonly days: ReadonlyMap<string, { readonly done: number; readonly failed: number }>;
   readonly firstDay: string | undefined;
   readonly s3Failures: number;
@@ -102,6 +112,7 @@ async function readAll(folder: string, database: string, timezone: string): Prom
   const counts = new Map<string, number>();
   const lastSuccess = new Map<string, JournalRecord>();
   const days = new Map<string, { done: number; failed: number }>();
+  let lastRestore: RecordedRestore | undefined;
   let firstDay: string | undefined;
   let s3Failures = 0;
   for await (const record of readJournal(folder)) {
@@ -118,6 +129,7 @@ async function readAll(folder: string, database: string, timezone: string): Prom
     const key = JSON.stringify([operation, event]);
     counts.set(key, (counts.get(key) ?? 0) + 1);
     if (event === "done") lastSuccess.set(operation, record);
+    lastRestore = restoreOf(record) ?? lastRestore;
     s3Failures += s3FailuresOf(record);
     if (operation !== "backup" || Number.isNaN(Date.parse(record.at))) continue;
     const day = dayIn(timezone, new Date(record.at));
@@ -135,6 +147,7 @@ async function readAll(folder: string, database: string, timezone: string): Prom
     ended: ended.slice(-keptRuns),
     counts,
     lastSuccess,
+    lastRestore,
     days,
     firstDay,
     s3Failures,
@@ -193,6 +206,13 @@ export function errorOf({ details }: JournalRecord): RecordedError | undefined {
   const { code, message, hint } = error as Partial<Record<string, unknown>>;
   if (typeof code !== "string" || typeof message !== "string") return undefined;
   return { code, message, hint: typeof hint === "string" ? hint : undefined };
+}
+
+/** Files alone, or another database beside, say nothing of how long it takes to be back. */
+function restoreOf({ at, event, operation, details = {} }: JournalRecord) {
+  const { restoreSeconds: seconds, onlyFiles, into } = details;
+  const whole = operation === "restore" && event === "done" && onlyFiles !== true;
+  return whole && into === undefined && typeof seconds === "number" ? { at, seconds } : undefined;
 }
 
 function s3FailuresOf(record: JournalRecord): number {

@@ -176,14 +176,12 @@ function placeOf({ store, state, catalogue, readAt, error }: PlaceReading, now: 
 /** The latest restore that was measured: of a drill that passed, or one in earnest. */
 function lastMeasure(journal: JournalSummary, drills: readonly DrillStatus[]): Measure | undefined {
   const drill = drills.find(({ passed, rtoSeconds }) => passed && rtoSeconds !== null);
-  const restore = journal.lastSuccess.get("restore");
+  const restore = journal.lastRestore;
   const measures: Measure[] = [];
   if (drill?.rtoSeconds != null) {
     measures.push({ at: drill.at, seconds: drill.rtoSeconds, by: "drill" });
   }
-  if (restore?.seconds !== undefined) {
-    measures.push({ at: restore.at, seconds: restore.seconds, by: "restore" });
-  }
+  if (restore !== undefined) measures.push({ ...restore, by: "restore" });
   return measures.sort((a, b) => Date.parse(b.at) - Date.parse(a.at))[0];
 }
 

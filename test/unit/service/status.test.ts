@@ -227,8 +227,8 @@ suite("status", () => {
 
   test("takes a restore in earnest for a measure too, the latest of them", () => {
     const sources = goodSources();
-    const restore = recordAt(hoursAgo(3), { operation: "restore", seconds: 4000 });
-    const journal = { ...sources.journal, lastSuccess: new Map([["restore", restore]]) };
+    const lastRestore = { at: hoursAgo(3).toISOString(), seconds: 4000 };
+    const journal = { ...sources.journal, lastRestore };
     const { rto } = statusOf({ ...sources, journal });
     assert.equal(rto.seconds, 4000);
     assert.match(rto.sentence, /^A restore took 1 h 7 min, 3 h ago/);

@@ -2,8 +2,8 @@ import { stat } from "node:fs/promises";
 import { readJournal } from "../journal/journal.ts";
 import { journalPath } from "../journal/journal-file.ts";
 import type { JournalRecord } from "../journal/journal-record.ts";
+import { unended } from "../journal/unended.ts";
 import { verifyJournal } from "../journal/verify-journal.ts";
-import { livenessOf } from "../postgres/process-identity.ts";
 import { dayIn } from "./words.ts";
 
 /** One run as the journal has it; `started` is missing where its line was damaged. */
@@ -11,6 +11,8 @@ export interface JournalRun {
   readonly started: JournalRecord | undefined;
   readonly ended: JournalRecord | undefined;
   readonly result: "done" | "failed" | "interrupted" | "running" | "unfinished";
+  /** The host where it is thought to run, when that is another one, or another container. */
+  readonly elsewhere?: string | undefined;
 }
 
 /** What a journal of any length comes to. */
@@ -83,13 +85,13 @@ export class JournalReader {
   }
 
   /** @throws {AppError} exit 8 when it cannot be read */
-  async read(): Promise<JournalSummary> {
+  async read(now: Date): Promise<JournalSummary> {
     const version = await this.version();
     if (version === "") return emptySummary;
     if (this.#known?.version !== version) {
       this.#known = { version, pass: await readAll(this.#folder, this.#database, this.#timezone) };
     }
-    return await summaryOf(this.#known.pass);
+    return await summaryOf(this.#known.pass, now);
   }
 }
 
@@ -154,18 +156,25 @@ async function readAll(folder: string, database: string, timezone: string): Prom
   };
 }
 
-async function summaryOf({ open, ended, counts, ...rest }: Pass): Promise<JournalSummary> {
-  // Asked each time: a process dies without writing a line.
-  const unended = await Promise.all(
+async function summaryOf(
+  { open, ended, counts, ...rest }: Pass,
+  now: Date,
+): Promise<JournalSummary> {
+  const others = await Promise.all(
     open.map(async (started): Promise<JournalRun> => {
-      const alive = (await livenessOf(started)) === "alive";
-      return { started, ended: undefined, result: alive ? "running" : "unfinished" };
+      const { result, elsewhere } = await unended(started, now);
+      return {
+        started,
+        ended: undefined,
+        result,
+        elsewhere: elsewhere ? (started.host ?? started.who) : undefined,
+      };
     }),
   );
   return {
     ...rest,
     intact: rest.problem === undefined,
-    runs: [...unended, ...ended].sort((a, b) => sequenceOf(b) - sequenceOf(a)),
+    runs: [...others, ...ended].sort((a, b) => sequenceOf(b) - sequenceOf(a)),
     counts: [...counts].map(([key, count]) => {
       const [operation = "", result = ""] = JSON.parse(key) as string[];
       return { operation, result, count };

@@ -137,13 +137,15 @@ export async function metricsText(status: ServiceStatus): Promise<string> {
     journal.problem === null ? 1 : 0,
   );
   const jobs = (schedule?.jobs ?? []).map(({ job }) => job as string);
-  const names = new Set([...jobs, ...running.map(({ operation }) => operation)]);
+  // Whether one of another host still runs is not known; its own metrics tell.
+  const here = running.filter(({ host }) => host === null);
+  const names = new Set([...jobs, ...here.map(({ operation }) => operation)]);
   labelled(
     "pgtenant_job_running",
     "Whether a job runs now: 1 or 0.",
     "job",
     [...names].map(
-      (name) => [name, Number(running.some(({ operation }) => operation === name))] as const,
+      (name) => [name, Number(here.some(({ operation }) => operation === name))] as const,
     ),
   );
   labelled(

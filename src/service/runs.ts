@@ -189,6 +189,7 @@ export function runningOf(
             startedAt: running.startedAt.toISOString(),
             seconds: secondsSince(running.startedAt),
             subject: null,
+            host: null,
             step: running.step,
             attempt: running.attempt,
             done: running.done,
@@ -196,26 +197,37 @@ export function runningOf(
           },
         ],
   );
-  const told = new Set(jobs.map(({ operation }) => operations[operation] ?? operation));
-  const running = journal.runs.flatMap(({ started, result }) =>
-    result === "running" && started !== undefined ? [started] : [],
+  const toldByScheduler = new Set(jobs.map(({ operation }) => operations[operation] ?? operation));
+  const running = journal.runs.flatMap(({ started, result, elsewhere: host = null }) =>
+    result === "running" && started !== undefined ? [{ started, host }] : [],
   );
-  const toldByScheduler = new Set(told);
-  for (const { operation } of running) if (operation !== ofService) told.add(operation);
-  const others = running.flatMap((started) =>
-    (started.operation === ofService ? told : toldByScheduler).has(operationOf(started))
-      ? []
-      : [
-          {
-            ...shownAs(started),
-            startedAt: started.at,
-            seconds: secondsSince(new Date(started.at)),
-            step: null,
-            attempt: null,
-            done: null,
-            total: null,
-          },
-        ],
-  );
+  const told = new Set([...toldByScheduler].map((operation) => nameAt(operation, null)));
+  for (const { started, host } of running) {
+    if (started.operation !== ofService) told.add(nameAt(started.operation, host));
+  }
+  const others = running.flatMap(({ started, host }) => {
+    const operation = operationOf(started);
+    const known =
+      started.operation === ofService
+        ? told.has(nameAt(operation, host))
+        : host === null && toldByScheduler.has(operation);
+    if (known) return [];
+    return [
+      {
+        ...shownAs(started),
+        startedAt: started.at,
+        seconds: secondsSince(new Date(started.at)),
+        host,
+        step: null,
+        attempt: null,
+        done: null,
+        total: null,
+      },
+    ];
+  });
   return [...jobs, ...others];
+}
+
+function nameAt(operation: string, host: string | null): string {
+  return JSON.stringify([operation, host]);
 }

@@ -23,7 +23,7 @@ export interface ServiceStatus {
   readonly calendar: readonly DayStatus[];
   /** Null where this process is not the scheduler. */
   readonly schedule: ScheduleStatus | null;
-  /** What runs now, here or in another process of this machine. */
+  /** What runs now, here, in another process of this machine, or on another host. */
   readonly running: readonly RunningStatus[];
   /** The latest first. */
   readonly failures: readonly FailureStatus[];
@@ -130,6 +130,8 @@ export interface RunningStatus {
   readonly startedAt: string;
   readonly seconds: number;
   readonly subject: string | null;
+  /** The other host or container that has begun it and has not written down its end; null for here. */
+  readonly host: string | null;
   /** Null where only the journal tells of it. */
   readonly step: string | null;
   readonly attempt: number | null;

@@ -54,7 +54,7 @@ export function openStatusReader(options: StatusOptions): StatusReader {
     const now = clock();
     const version = await journal.version();
     const [summary, drills, disk, ...readings] = await Promise.all([
-      journal.read().catch((error: unknown) => {
+      journal.read(now).catch((error: unknown) => {
         if (!(error instanceof AppError)) throw error;
         return { ...emptySummary, problem: error.message };
       }),

@@ -21,8 +21,14 @@ export function statusText(status: ServiceStatus): string {
     ),
     promise.remarks.filter((remark) => !told.has(remark)).join("\n"),
     running
-      .map(({ operation, seconds, step }) =>
-        [`running now: ${operation}, for ${age(seconds)}`, step].filter(Boolean).join(", "),
+      .map(({ operation, seconds, host, step }) =>
+        [
+          `running now: ${operation}, for ${age(seconds)}`,
+          host === null ? "" : `on ${host}, by the journal`,
+          step,
+        ]
+          .filter(Boolean)
+          .join(", "),
       )
       .join("\n"),
     open

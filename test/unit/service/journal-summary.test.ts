@@ -4,7 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, suite, test } from "node:test";
 import { openJournal } from "../../../src/journal/journal.ts";
+import { appendRecords } from "../../../src/journal/journal-file.ts";
+import { recentOperations } from "../../../src/journal/recent-operations.ts";
+import { thisProcess } from "../../../src/postgres/process-identity.ts";
 import { JournalReader } from "../../../src/service/journal-summary.ts";
+import { statusOf } from "../../../src/service/status.ts";
+import { emptySources } from "../../harness/status-states.ts";
 
 suite("the summary of a journal", () => {
   let folder = "";
@@ -14,7 +19,17 @@ suite("the summary of a journal", () => {
   afterEach(() => rm(folder, { recursive: true }));
 
   const journal = () => openJournal(folder, { secrets: [], warn: assert.fail });
-  const summary = () => new JournalReader(folder, "nkudo", "UTC").read();
+  const now = new Date();
+  const summary = () => new JournalReader(folder, "nkudo", "UTC").read(now);
+
+  /** What another host has begun into this journal, so long ago. */
+  async function begunElsewhere(run: string, hours: number): Promise<void> {
+    const at = new Date(+now - hours * 3_600_000).toISOString();
+    const other = { who: "root@db2", pid: 7, host: "db2" };
+    const record = { at, run, event: "started" as const, operation: "backup", ...other };
+    const holder = { ...(await thisProcess()), user: "test", operation: "journal", since: at };
+    await appendRecords(folder, [record], holder);
+  }
 
   test("takes restores of the whole database in its place for a measure, and no others", async () => {
     const restored = async (details: Readonly<Record<string, unknown>>) => {
@@ -27,5 +42,29 @@ suite("the summary of a journal", () => {
     await restored({ mode: "swap", restoreSeconds: 4000 });
     await restored({ mode: "swap", onlyFiles: true });
     assert.equal((await summary()).lastRestore?.seconds, 4000);
+  });
+
+  test("has a run of another host as running for a day, and no failure of it until then", async () => {
+    await begunElsewhere("old", 25);
+    await begunElsewhere("new", 23);
+    const journal = await summary();
+    assert.deepEqual(
+      journal.runs.map(({ started, result, elsewhere }) => [started?.run, result, elsewhere]),
+      [
+        ["new", "running", "db2"],
+        ["old", "unfinished", undefined],
+      ],
+    );
+    const listed = await recentOperations(folder, { limit: 2 });
+    assert.deepEqual(
+      listed.map(({ result }) => result),
+      ["running", "unfinished"],
+    );
+    const { running, failures } = statusOf({ ...emptySources, now, journal });
+    assert.deepEqual(
+      running.map(({ operation, host, seconds }) => [operation, host, seconds]),
+      [["backup", "db2", 23 * 3600]],
+    );
+    assert.equal(failures.length, 1, "of the old one");
   });
 });

@@ -275,6 +275,29 @@ suite("status", () => {
     );
   });
 
+  test("shows what runs on another host beside what runs here, and says where", () => {
+    const sources = states.running?.() ?? emptySources;
+    const begun = (operation: string, subject?: string) => ({
+      started: recordAt(hoursAgo(0.1), {
+        event: "started",
+        operation,
+        ...(subject && { subject }),
+      }),
+      ended: undefined,
+      result: "running" as const,
+      elsewhere: "db2",
+    });
+    const runs = [begun("backup"), begun("schedule", "backup")];
+    const { running } = statusOf({ ...sources, journal: { ...sources.journal, runs } });
+    assert.deepEqual(
+      running.map(({ operation, host }) => [operation, host]),
+      [
+        ["backup", null],
+        ["backup", "db2"],
+      ],
+    );
+  });
+
   test("is empty without any backup, and unknown while a place has not answered", () => {
     assert.deepEqual(stateWords("empty"), ["empty", "unknown", "unknown", "unknown"]);
     assert.equal(stateOf("empty").promise.advice, "Run pgtenant backup.");

@@ -71,7 +71,7 @@ export class JournalReader {
   readonly #timezone: string;
   #known: { readonly version: string; readonly pass: Pass } | undefined;
 
-  /** @param database whose backups count */
+  /** @param database whose operations count: several may have one folder */
   constructor(folder: string, database: string, timezone: string) {
     this.#folder = folder;
     this.#database = database;
@@ -119,8 +119,7 @@ async function readAll(folder: string, database: string, timezone: string): Prom
   let s3Failures = 0;
   for await (const record of readJournal(folder)) {
     const { event, run, operation } = record;
-    const ours = operation !== "backup" || (record.database ?? database) === database;
-    if (!ours) continue;
+    if (!open.has(run) && !isOf(database, record)) continue;
     if (event === "started") {
       open.set(run, record);
       continue;
@@ -154,6 +153,11 @@ async function readAll(folder: string, database: string, timezone: string): Prom
     firstDay,
     s3Failures,
   };
+}
+
+/** A restore into another database beside it is one of ours, too. */
+function isOf(database: string, record: JournalRecord): boolean {
+  return (record.database ?? database) === database || record.details?.beside === database;
 }
 
 async function summaryOf(

@@ -58,7 +58,7 @@ export function openStatusReader(options: StatusOptions): StatusReader {
         if (!(error instanceof AppError)) throw error;
         return { ...emptySummary, problem: error.message };
       }),
-      readDrills(folder),
+      readDrills(folder, database),
       diskOf(folder),
       ...places.map((place) => place.read(now, version)),
     ]);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, suite, test } from "node:test";
@@ -7,6 +7,7 @@ import { openJournal } from "../../../src/journal/journal.ts";
 import { appendRecords } from "../../../src/journal/journal-file.ts";
 import { recentOperations } from "../../../src/journal/recent-operations.ts";
 import { thisProcess } from "../../../src/postgres/process-identity.ts";
+import { readDrills } from "../../../src/service/drill-reports.ts";
 import { JournalReader } from "../../../src/service/journal-summary.ts";
 import { statusOf } from "../../../src/service/status.ts";
 import { emptySources } from "../../harness/status-states.ts";
@@ -66,5 +67,49 @@ suite("the summary of a journal", () => {
       [["backup", "db2", 23 * 3600]],
     );
     assert.equal(failures.length, 1, "of the old one");
+  });
+
+  test("has nothing of another database that has the same folder", async () => {
+    const did = async (operation: string, database: string | undefined, details = {}) => {
+      const entry = await journal().begin(operation, { database, details });
+      await entry.done({ details });
+    };
+    for (const operation of ["schedule", "backup", "verify", "export", "restore", "drill"]) {
+      await did(operation, "other", { restoreSeconds: 1 });
+    }
+    const failed = await journal().begin("export", { database: "other", subject: "acme" });
+    await failed.failed(new Error("no"));
+    const none = await summary();
+    assert.deepEqual([none.runs, none.counts, none.lastRestore], [[], [], undefined]);
+    assert.equal(none.records, 14, "of the whole journal it is said whether it holds");
+    await did("verify", "nkudo");
+    await did("prune", undefined);
+    await did("restore", "look", { into: "look", beside: "nkudo" });
+    const into = { database: "look", details: { into: "look", beside: "nkudo" } };
+    await (await journal().begin("restore", into)).failed(new Error("no"));
+    const { runs } = await summary();
+    assert.deepEqual(
+      runs.map(({ ended }) => [ended?.operation, ended?.event]),
+      [
+        ["restore", "failed"],
+        ["restore", "done"],
+        ["prune", "done"],
+        ["verify", "done"],
+      ],
+    );
+  });
+
+  test("and the reports of drills are of the database, or of none", async () => {
+    await mkdir(join(folder, "drills"));
+    const reports = [{ database: "nkudo" }, { database: "other" }, {}];
+    for (const [day, of] of reports.entries()) {
+      const report = { startedAt: `2026-03-0${day + 1}T05:00:00Z`, passed: true, ...of };
+      const path = join(folder, "drills", `drill_2026030${day + 1}_050000.json`);
+      await writeFile(path, JSON.stringify(report));
+    }
+    assert.deepEqual(
+      (await readDrills(folder, "nkudo")).map(({ at }) => at.slice(8, 10)),
+      ["03", "01"],
+    );
   });
 });

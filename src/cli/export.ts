@@ -1,5 +1,6 @@
 import type { ArgumentsCamelCase } from "yargs";
 import { ExitCode } from "../errors.ts";
+import { everyTenant } from "../journal/subjects.ts";
 import type { ExportRequest } from "../tenant/export-tenants.ts";
 import type { ExportListener } from "../tenant/set/export-set.ts";
 import { type BundleOutputArguments, bundleOutputOf, withBundleOutput } from "./bundle-output.ts";
@@ -180,8 +181,7 @@ async function exportAll(args: Arguments, context: Context): Promise<ExitCode> {
   const warn = (text: string) => output.warn(text);
   const work = () =>
     exportAllTenants({ ...request, resume: args.resume, resumeSince }, { outcome, note, warn });
-  const subject =
-    shard === null ? "every tenant" : `shard ${shard.index}/${shard.of} of the tenants`;
+  const subject = shard === null ? everyTenant : `shard ${shard.index}/${shard.of} of the tenants`;
   const result = await recorded(context, "export", subject, work, (done) => ({
     exitCode: done.failed[0]?.error.exitCode,
     details: {

@@ -29,7 +29,7 @@ export interface JournalSummary {
     readonly result: string;
     readonly count: number;
   }[];
-  /** The end of the latest run that went well, by operation. */
+  /** The end of the latest run of which no part has failed, by operation. */
   readonly lastSuccess: ReadonlyMap<string, JournalRecord>;
   /** The latest restore of the whole database in its place. */
   readonly lastRestore: RecordedRestore | undefined;
@@ -127,9 +127,10 @@ async function readAll(folder: string, database: string, timezone: string): Prom
     ended.push({ started: open.get(run), ended: record, result: event });
     open.delete(run);
     if (ended.length > 2 * keptRuns) ended.splice(0, keptRuns);
-    const key = JSON.stringify([operation, event]);
+    const partly = event === "done" && !isWhole(record);
+    const key = JSON.stringify([operation, partly ? "failed" : event]);
     counts.set(key, (counts.get(key) ?? 0) + 1);
-    if (event === "done") lastSuccess.set(operation, record);
+    if (isWhole(record)) lastSuccess.set(operation, record);
     lastRestore = restoreOf(record) ?? lastRestore;
     s3Failures += s3FailuresOf(record);
     if (operation !== "backup" || Number.isNaN(Date.parse(record.at))) continue;
@@ -153,6 +154,11 @@ async function readAll(folder: string, database: string, timezone: string): Prom
     firstDay,
     s3Failures,
   };
+}
+
+/** Done, and no part of it has failed: an export of all tenants ends, too, when one cannot be exported. */
+export function isWhole({ event, exitCode = 0 }: JournalRecord): boolean {
+  return event === "done" && exitCode === 0;
 }
 
 /** A restore into another database beside it is one of ours, too. */

@@ -1,8 +1,10 @@
 import { ExitCode } from "../errors.ts";
 import type { JournalRecord } from "../journal/journal-record.ts";
+import { everyTenant } from "../journal/subjects.ts";
 import {
   errorOf,
   failedPlacesOf,
+  isWhole,
   type JournalRun,
   type JournalSummary,
 } from "./journal-summary.ts";
@@ -43,11 +45,12 @@ export function failuresOf(
     const record = run.ended ?? run.started;
     if (record === undefined || run.result === "running") continue;
     if (Date.parse(record.at) < since) break;
-    const operation = operationOf(record);
-    const resolved = succeeded.has(operation);
+    const resolved = resolutionsOf(record).some((success) => succeeded.has(success));
     if (!isToldByCommand(run, journal)) failures.push(...failuresOfRun(run, record, resolved));
-    const whole = failedPlacesOf(record).length === 0 && record.details?.skipped === undefined;
-    if (run.result === "done" && whole) succeeded.add(operation);
+    const everywhere = failedPlacesOf(record).length === 0;
+    if (isWhole(record) && everywhere && record.details?.skipped === undefined) {
+      succeeded.add(successOf(record));
+    }
     if (failures.length >= shownFailures) break;
   }
   return [...jobFailuresOf(journal, schedule), ...failures]
@@ -60,6 +63,28 @@ const ofService = "schedule";
 /** What a line is about: those of the service are about what its job does. */
 function operationOf({ operation, subject = "" }: JournalRecord): string {
   return operation === ofService ? (operations[subject] ?? subject) : operation;
+}
+
+/**
+ * What has gone well when this run has. A bundle of one tenant says nothing of another one's, and the
+ * job of the service may be about a few of them.
+ */
+function successOf(record: JournalRecord): string {
+  const operation = operationOf(record);
+  if (operation !== ofExports) return operation;
+  return record.operation === ofService ? ofService : exportOf(record.subject);
+}
+
+/** Whatever of these goes well later, a failure of this run is no matter any more. */
+function resolutionsOf(record: JournalRecord): readonly string[] {
+  const own = successOf(record);
+  return operationOf(record) === ofExports ? [own, exportOf(everyTenant)] : [own];
+}
+
+const ofExports = "export";
+
+function exportOf(subject = ""): string {
+  return JSON.stringify([ofExports, subject]);
 }
 
 /** Whether a line of the service says what its command has written down itself. */

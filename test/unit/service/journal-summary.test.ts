@@ -69,6 +69,19 @@ suite("the summary of a journal", () => {
     assert.equal(failures.length, 1, "of the old one");
   });
 
+  test("an export of which a part has failed is no success", async () => {
+    const what = { database: "nkudo", subject: "every tenant" };
+    await (await journal().begin("export", what)).done();
+    const whole = (await summary()).lastSuccess.get("export");
+    await (await journal().begin("export", what)).done({ exitCode: 4 });
+    const { lastSuccess, counts } = await summary();
+    assert.deepEqual(lastSuccess.get("export"), whole);
+    assert.deepEqual(counts, [
+      { operation: "export", result: "done", count: 1 },
+      { operation: "export", result: "failed", count: 1 },
+    ]);
+  });
+
   test("has nothing of another database that has the same folder", async () => {
     const did = async (operation: string, database: string | undefined, details = {}) => {
       const entry = await journal().begin(operation, { database, details });

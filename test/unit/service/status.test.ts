@@ -173,6 +173,34 @@ suite("status", () => {
     assert.equal(promise.sentence, "The promise is broken: there is no good backup.");
   });
 
+  test("a tenant that could not be exported is not resolved by another one, but by an export of all", () => {
+    const error = { error: { code: "x", message: "no" } };
+    const ended = (subject: string, event: "done" | "failed", exitCode: number) => ({
+      started: undefined,
+      ended: recordAt(hoursAgo(1), {
+        operation: "export",
+        subject,
+        event,
+        exitCode,
+        ...(event === "failed" ? { details: error } : {}),
+      }),
+      result: event,
+    });
+    const resolved = (...runs: readonly ReturnType<typeof ended>[]) =>
+      statusOf({ ...emptySources, journal: { ...emptySummary, runs } }).failures.map(
+        ({ subject, resolved }) => [subject, resolved],
+      );
+    const failed = ended("acme", "failed", 7);
+    const all = "every tenant";
+    assert.deepEqual(resolved(ended("globex", "done", 0), failed), [["acme", false]]);
+    assert.deepEqual(resolved(ended("acme", "done", 0), failed), [["acme", true]]);
+    assert.deepEqual(resolved(ended(all, "done", 4), failed), [["acme", false]]);
+    assert.deepEqual(resolved(ended(all, "done", 0), failed), [["acme", true]]);
+    const allFailed = ended(all, "failed", 7);
+    assert.deepEqual(resolved(ended("acme", "done", 0), allFailed), [[all, false]]);
+    assert.deepEqual(resolved(ended(all, "done", 0), allFailed), [[all, true]]);
+  });
+
   test("has a run that S3 missed as failed there, and no dry run as failed", () => {
     const failed = [{ place: "s3://bucket", error: "the bucket is gone" }];
     const done = recordAt(hoursAgo(2), { details: { failed } });

@@ -1,9 +1,12 @@
 import { stat } from "node:fs/promises";
+import { AppError } from "../errors.ts";
 import { readJournal } from "../journal/journal.ts";
 import { journalPath } from "../journal/journal-file.ts";
+import { unreadableJournal } from "../journal/journal-lines.ts";
 import type { JournalRecord } from "../journal/journal-record.ts";
 import { unended } from "../journal/unended.ts";
 import { verifyJournal } from "../journal/verify-journal.ts";
+import { codeOf } from "../storage/local-file.ts";
 import { dayIn } from "./words.ts";
 
 /** One run as the journal has it; `started` is missing where its line was damaged. */
@@ -18,7 +21,7 @@ export interface JournalRun {
 /** What a journal of any length comes to. */
 export interface JournalSummary {
   readonly records: number;
-  /** Undefined when there is no journal. */
+  /** Undefined when there is no journal, and when it cannot be read, which `problem` says then. */
   readonly intact: boolean | undefined;
   /** The first thing that is wrong with it. */
   readonly problem: string | undefined;
@@ -78,20 +81,40 @@ export class JournalReader {
     this.#timezone = timezone;
   }
 
-  /** What changes whenever a line is written. */
+  /** What changes whenever a line is written; while nobody can tell, what it was. */
   async version(): Promise<string> {
-    const info = await stat(journalPath(this.#folder), { bigint: true }).catch(() => undefined);
-    return info === undefined ? "" : [info.dev, info.ino, info.size, info.mtimeNs].join(" ");
+    return await this.#look().catch(() => this.#known?.version ?? "");
   }
 
-  /** @throws {AppError} exit 8 when it cannot be read */
+  /** A journal that cannot be read is what it was when it could be, and says so. */
   async read(now: Date): Promise<JournalSummary> {
-    const version = await this.version();
-    if (version === "") return emptySummary;
-    if (this.#known?.version !== version) {
-      this.#known = { version, pass: await readAll(this.#folder, this.#database, this.#timezone) };
+    try {
+      const version = await this.#look();
+      if (version === "") return emptySummary;
+      if (this.#known?.version !== version) {
+        const pass = await readAll(this.#folder, this.#database, this.#timezone);
+        this.#known = { version, pass };
+      }
+      return await summaryOf(this.#known.pass, now);
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      const { message: problem } = error;
+      const before =
+        this.#known === undefined ? emptySummary : await summaryOf(this.#known.pass, now);
+      return { ...before, intact: undefined, problem };
     }
-    return await summaryOf(this.#known.pass, now);
+  }
+
+  /** Empty where there is no journal. */
+  async #look(): Promise<string> {
+    const path = journalPath(this.#folder);
+    try {
+      const { dev, ino, size, mtimeNs } = await stat(path, { bigint: true });
+      return [dev, ino, size, mtimeNs].join(" ");
+    } catch (cause) {
+      if (codeOf(cause) === "ENOENT") return "";
+      throw unreadableJournal(path, cause);
+    }
   }
 }
 

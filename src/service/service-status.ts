@@ -195,7 +195,7 @@ export interface DiskStatus {
 }
 
 export interface JournalStatus {
-  /** Null when there is none, or it cannot be read. */
+  /** Null when there is none, or it cannot be read: then `problem` says why. */
   readonly intact: boolean | null;
   readonly records: number;
   readonly problem: string | null;
@@ -210,4 +210,9 @@ export interface TotalsStatus {
   /** By operation. */
   readonly lastSuccess: Readonly<Record<string, string>>;
   readonly s3Failures: number;
+}
+
+/** What is known of it then is what was read before, if anything was. */
+export function isUnread({ intact, problem }: JournalStatus): boolean {
+  return intact === null && problem !== null;
 }

@@ -57,6 +57,8 @@ export function statusOf(sources: StatusSources): ServiceStatus {
   const rto = rtoCheck(lastMeasure(journal, drills), drills[0], sources.rtoHours * 3600, now);
   const verified = verifiedCheck(backups, now);
   const damaged = others.filter(({ state }) => state === "corrupt" || state === "missing-parts");
+  const { records, intact = null, problem = null } = journal;
+  const told = { intact, records, problem };
   const failedBackups = failures.filter(({ operation }) => operation === "backup");
   return {
     at: now.toISOString(),
@@ -71,7 +73,7 @@ export function statusOf(sources: StatusSources): ServiceStatus {
       failures,
       tried: damaged.length > 0 || journal.firstDay !== undefined || failedBackups.length > 0,
       newestIn: newest?.places ?? [],
-      journalProblem: journal.problem ?? null,
+      journal: told,
     }),
     rpo,
     rto,
@@ -94,11 +96,7 @@ export function statusOf(sources: StatusSources): ServiceStatus {
     drills,
     places,
     disk,
-    journal: {
-      intact: journal.intact ?? null,
-      records: journal.records,
-      problem: journal.problem ?? null,
-    },
+    journal: told,
     totals: {
       operations: journal.counts,
       lastSuccess: Object.fromEntries([...journal.lastSuccess].map(([name, { at }]) => [name, at])),

@@ -244,6 +244,8 @@ suite("metrics", () => {
     await writeMetricsFile(path, stateOf("good"));
     assert.match(await readFile(path, "utf8"), /^backup_last_success_timestamp \d+$/m);
     assert.equal((await stat(path)).mode & 0o777, 0o644);
+    await writeMetricsFile(path, stateOf("running"));
+    assert.doesNotMatch(await readFile(path, "utf8"), /pgtenant_job_running/, "for a moment only");
     assert.deepEqual(
       (await readdir(folder)).filter((name) => name.includes("prom")),
       ["pgtenant.prom"],

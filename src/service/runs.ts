@@ -47,10 +47,7 @@ export function failuresOf(
     if (Date.parse(record.at) < since) break;
     const resolved = resolutionsOf(record).some((success) => succeeded.has(success));
     if (!isToldByCommand(run, journal)) failures.push(...failuresOfRun(run, record, resolved));
-    const everywhere = failedPlacesOf(record).length === 0;
-    if (isWhole(record) && everywhere && record.details?.skipped === undefined) {
-      succeeded.add(successOf(record));
-    }
+    if (isSuccess(record)) succeeded.add(successOf(record));
     if (failures.length >= shownFailures) break;
   }
   return [...jobFailuresOf(journal, schedule), ...failures]
@@ -61,22 +58,30 @@ export function failuresOf(
 const ofService = "schedule";
 
 /** What a line is about: those of the service are about what its job does. */
-function operationOf({ operation, subject = "" }: JournalRecord): string {
+function operationOf({
+  operation,
+  subject = "",
+}: Pick<JournalRecord, "operation" | "subject">): string {
   return operation === ofService ? (operations[subject] ?? subject) : operation;
+}
+
+function isSuccess(record: JournalRecord): boolean {
+  const everywhere = failedPlacesOf(record).length === 0;
+  return isWhole(record) && everywhere && record.details?.skipped === undefined;
 }
 
 /**
  * What has gone well when this run has. A bundle of one tenant says nothing of another one's, and the
  * job of the service may be about a few of them.
  */
-function successOf(record: JournalRecord): string {
+function successOf(record: Pick<JournalRecord, "operation" | "subject">): string {
   const operation = operationOf(record);
   if (operation !== ofExports) return operation;
   return record.operation === ofService ? ofService : exportOf(record.subject);
 }
 
 /** Whatever of these goes well later, a failure of this run is no matter any more. */
-function resolutionsOf(record: JournalRecord): readonly string[] {
+function resolutionsOf(record: Pick<JournalRecord, "operation" | "subject">): readonly string[] {
   const own = successOf(record);
   return operationOf(record) === ofExports ? [own, exportOf(everyTenant)] : [own];
 }
@@ -119,7 +124,14 @@ function jobFailuresOf(
       return during && ended && operationOf(ended) === operation && result === "failed";
     });
     if (recorded) return [];
-    const success = journal.lastSuccess.get(operation)?.at;
+    const resolutions = resolutionsOf({ operation: ofService, subject: kind });
+    const resolved = journal.runs.some(
+      ({ ended }) =>
+        ended !== undefined &&
+        Date.parse(ended.at) > +last.endedAt &&
+        isSuccess(ended) &&
+        resolutions.includes(successOf(ended)),
+    );
     return [
       {
         at: last.endedAt.toISOString(),
@@ -128,7 +140,7 @@ function jobFailuresOf(
         message: last.message,
         hint: last.hint ?? otherwise,
         partial: false,
-        resolved: success !== undefined && Date.parse(success) > +last.endedAt,
+        resolved,
       },
     ];
   });

@@ -179,8 +179,9 @@ export class Scheduler {
     const { log, claims, history, clock } = this.#options;
     const { work } = state;
     due.begunAt ??= clock.now();
-    if (due.attempt === 1 && !due.waits)
+    if (due.attempt === 1 && !due.waits) {
       log("info", "due", { ...aboutOf(state, due), why: due.why });
+    }
     const ended = new AbortController();
     const watching = this.#watch(state, AbortSignal.any([stop, ended.signal]));
     let outcome: JobOutcome | undefined;

@@ -196,6 +196,30 @@ suite("status", () => {
     assert.deepEqual(resolved(ended("acme", "done", 0), failed), [["acme", true]]);
     assert.deepEqual(resolved(ended(all, "done", 4), failed), [["acme", false]]);
     assert.deepEqual(resolved(ended(all, "done", 0), failed), [["acme", true]]);
+    const last = {
+      slot: hoursAgo(2),
+      startedAt: hoursAgo(2),
+      endedAt: hoursAgo(2),
+      result: "failed" as const,
+      message: "not written down",
+      hint: undefined,
+    };
+    const tenants = { kind: "tenants" as const, schedule: "0 2 * * *", timezone: "UTC" };
+    const jobs = [{ ...tenants, next: undefined, running: undefined, last }];
+    const ofJob = (run: ReturnType<typeof ended>) =>
+      statusOf({
+        ...emptySources,
+        journal: {
+          ...emptySummary,
+          runs: [run],
+          lastSuccess: new Map([["export", run.ended]]),
+        },
+        schedule: { startedAt: hoursAgo(9), jobs },
+      }).failures[0]?.resolved;
+    assert.deepEqual(
+      [ofJob(ended("globex", "done", 0)), ofJob(ended(all, "done", 0))],
+      [false, true],
+    );
     const allFailed = ended(all, "failed", 7);
     assert.deepEqual(resolved(ended("acme", "done", 0), allFailed), [[all, false]]);
     assert.deepEqual(resolved(ended(all, "done", 0), allFailed), [[all, true]]);

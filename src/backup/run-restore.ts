@@ -1,10 +1,10 @@
 import { AppError } from "../errors.ts";
-import { type Journal, withJournal } from "../journal/journal.ts";
+import { type Journal, type Outcome, withJournal } from "../journal/journal.ts";
 import { databaseOfUrl } from "../postgres/maintenance-url.ts";
 import { sweepTempFolders } from "../postgres/temp-folder.ts";
 import { restoreDatabase } from "./restore.ts";
 import { checkFiles, restoreFiles } from "./restore-files.ts";
-import type { RestoreRequest, RestoreResult } from "./restore-types.ts";
+import type { RestorePlan, RestoreRequest, RestoreResult } from "./restore-types.ts";
 import { withTargetLock } from "./target-lock.ts";
 import type { UnpackedFiles } from "./unpack-files.ts";
 
@@ -33,23 +33,37 @@ export interface RunRestoreResult {
  *   `restoreDatabase` and `restoreFiles` throw
  */
 export async function runRestore(options: RunRestoreOptions): Promise<RunRestoreResult> {
-  const { backup, connection, journal, warn, keys, signal, filesTo } = options;
-  const database = options.into ?? databaseOfUrl(connection.databaseUrl);
+  const { backup, connection, journal, warn, keys, signal, filesTo, mode, into } = options;
+  const named = databaseOfUrl(connection.databaseUrl);
+  const database = into ?? named;
   const files = filesTo === undefined ? undefined : { keys, folder: filesTo, signal };
-  const what = { database, subject: backup.id ?? backup.name, details: { mode: options.mode } };
-  const recorded = <T>(work: () => Promise<T>) =>
-    journal === undefined ? work() : withJournal(journal, "restore", what, warn, work);
+  const beside = into === undefined ? {} : { into, beside: named };
+  const only = options.onlyFiles ? { onlyFiles: true } : {};
+  const details = { mode, ...beside, ...only };
+  const what = { database, subject: backup.id ?? backup.name, details };
+  const recorded = <T>(work: () => Promise<T>, outcomeOf?: () => Outcome) =>
+    journal === undefined ? work() : withJournal(journal, "restore", what, warn, work, outcomeOf);
   const listing = files === undefined ? undefined : await checkFiles(backup, files);
   if (options.onlyFiles) {
     if (listing !== undefined) await options.onFiles?.(listing.files);
     if (files === undefined) return { database: undefined, files: undefined };
-    return { database: undefined, files: await recorded(() => restoreFiles(backup, files)) };
+    const work = () => restoreFiles(backup, files);
+    return { database: undefined, files: await recorded(work, () => ({ details })) };
   }
-  return await withTargetLock(connection, database, "restore", (held) =>
-    recorded(async () => {
+  return await withTargetLock(connection, database, "restore", (held) => {
+    let began = 0;
+    let askedMs = 0;
+    const onPlan = async (plan: RestorePlan) => {
+      const asked = performance.now();
+      await options.onPlan(plan);
+      askedMs = performance.now() - asked;
+    };
+    const work = async () => {
+      began = performance.now();
       await sweepTempFolders(options.tempFolder);
       const restored = await restoreDatabase({
         ...options,
+        onPlan,
         signal: AbortSignal.any([signal, held.lost]),
       });
       if (files === undefined) return { database: restored, files: undefined };
@@ -58,8 +72,13 @@ export async function runRestore(options: RunRestoreOptions): Promise<RunRestore
         throw behindDatabase(error, restored);
       });
       return { database: restored, files: unpacked };
-    }),
-  );
+    };
+    return recorded(work, () => {
+      // Without the time that somebody has thought about the plan.
+      const restoreSeconds = Math.round(performance.now() - began - askedMs) / 1000;
+      return { details: { ...details, restoreSeconds } };
+    });
+  });
 }
 
 /** Where the database is restored already, and something behind it has failed. */

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import { AppError, ExitCode } from "../errors.ts";
+import { keepIdle } from "../postgres/idle-session.ts";
 import { lockHolder } from "../postgres/lock-holder.ts";
 import { withMaintenanceSession } from "../postgres/maintenance-session.ts";
 import type { ConnectionOptions, Session } from "../postgres/session.ts";
@@ -89,8 +90,7 @@ export async function withTargetLockIfReachable<T>(
 }
 
 async function lockOrThrow(session: Session, database: string, patienceMs: number): Promise<void> {
-  // The session does nothing while the work runs, for hours perhaps.
-  await sql`SELECT set_config('idle_session_timeout', '0', false)`.execute(session.db);
+  await keepIdle(session);
   const deadline = Date.now() + patienceMs;
   while (!(await tryLock(session, database))) {
     if (Date.now() >= deadline) throw await lockedBy(session, database);

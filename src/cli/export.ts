@@ -1,5 +1,6 @@
 import type { ArgumentsCamelCase } from "yargs";
 import { ExitCode } from "../errors.ts";
+import { everyTenant } from "../journal/subjects.ts";
 import type { ExportRequest } from "../tenant/export-tenants.ts";
 import type { ExportListener } from "../tenant/set/export-set.ts";
 import { type BundleOutputArguments, bundleOutputOf, withBundleOutput } from "./bundle-output.ts";
@@ -12,6 +13,7 @@ import {
   repeatableSelection,
   type SelectionArguments,
   selectionOf,
+  timeOf,
   withSelectionOptions,
 } from "./selection-options.ts";
 
@@ -20,6 +22,7 @@ interface ExportArguments extends GlobalArguments, BundleOutputArguments, Select
   all: boolean;
   jobs?: string | undefined;
   resume: boolean;
+  "resume-since"?: string | undefined;
   shard?: string | undefined;
   redact: boolean;
   anonymise: boolean;
@@ -55,6 +58,11 @@ export const exportCommand = defineCommand<ExportArguments>({
             type: "boolean",
             default: false,
             describe: "with --all: go on with a set of the last 24 hours that was not finished",
+          })
+          .option("resume-since", {
+            type: "string",
+            requiresArg: true,
+            describe: "with --resume: only with a set that has begun since this time",
           })
           .option("shard", {
             type: "string",
@@ -108,7 +116,7 @@ type Arguments = ArgumentsCamelCase<ExportArguments>;
 
 async function exportOne(args: Arguments, context: Context): Promise<ExitCode> {
   const { tenant } = args;
-  for (const name of ["jobs", "resume", "shard"] as const) {
+  for (const name of ["jobs", "resume", "resume-since", "shard"] as const) {
     if (args[name] === undefined || args[name] === false) continue;
     throw usage(`--${name} is given without --all`, "It says how all tenants are exported.");
   }
@@ -147,6 +155,7 @@ async function exportAll(args: Arguments, context: Context): Promise<ExitCode> {
     );
   }
   const [jobs, shard] = [jobsOf(args.jobs), shardOf(args.shard)];
+  const resumeSince = resumeSinceOf(args);
   const { exportAllTenants } = await import("../tenant/set/export-set.ts");
   const { exportAllText, exportLine, nextAfterExportAll } = await import("./render/export.ts");
   const { output } = context;
@@ -170,9 +179,9 @@ async function exportAll(args: Arguments, context: Context): Promise<ExitCode> {
   };
   const note = (text: string) => output.note(text);
   const warn = (text: string) => output.warn(text);
-  const work = () => exportAllTenants({ ...request, resume: args.resume }, { outcome, note, warn });
-  const subject =
-    shard === null ? "every tenant" : `shard ${shard.index}/${shard.of} of the tenants`;
+  const work = () =>
+    exportAllTenants({ ...request, resume: args.resume, resumeSince }, { outcome, note, warn });
+  const subject = shard === null ? everyTenant : `shard ${shard.index}/${shard.of} of the tenants`;
   const result = await recorded(context, "export", subject, work, (done) => ({
     exitCode: done.failed[0]?.error.exitCode,
     details: {
@@ -215,6 +224,18 @@ async function requestOf(args: Arguments, context: Context, what: string): Promi
     progress: await context.progress("exporting", args.all ? "tenants" : "rows"),
     signal,
   };
+}
+
+/** @throws {AppError} exit 2 when it is no time, or nothing is gone on with */
+function resumeSinceOf({ resume, resumeSince }: Arguments): Date | undefined {
+  if (resumeSince === undefined) return undefined;
+  if (!resume) {
+    throw usage(
+      "--resume-since is given without --resume",
+      "It says which sets are not gone on with.",
+    );
+  }
+  return new Date(timeOf("resume-since", resumeSince));
 }
 
 /** @throws {AppError} exit 2 when it is no number of jobs */

@@ -111,7 +111,7 @@ async function jobsOf(
     kind: Job["kind"],
     [variable, expression]: readonly [string, string | undefined],
     commands: Job["commands"],
-    more: Pick<Job, "lastDone" | "timeoutMinutes"> = {},
+    more: Pick<Job, "lastDone" | "slotOption" | "timeoutMinutes"> = {},
   ): readonly JobWork[] =>
     expression === undefined
       ? []
@@ -132,6 +132,9 @@ async function jobsOf(
       "tenants",
       ["BACKUP_TENANT_SCHEDULE", tenantSchedule],
       tenants === undefined ? [["export", "--all", "--resume"]] : tenants.map((t) => ["export", t]),
+      // A set of an earlier slot that a bad tenant keeps incomplete is not gone on with: the others
+      // would have no new bundle.
+      tenants === undefined ? { slotOption: "--resume-since" } : {},
     ),
     ...job("verify", ["BACKUP_VERIFY_SCHEDULE", verifySchedule], [["verify", "latest"]]),
     ...job("drill", ["BACKUP_DRILL_SCHEDULE", drillSchedule], [["drill"]], {

@@ -40,7 +40,7 @@ export function selectionOf(args: SelectionArguments): Selection | undefined {
   return {
     select,
     exclude,
-    ...(args.since === undefined ? {} : { since: timeOf(args.since) }),
+    ...(args.since === undefined ? {} : { since: timeOf("since", args.since) }),
   };
 }
 
@@ -54,7 +54,7 @@ export function selectionFlags(args: SelectionArguments): readonly string[] {
 }
 
 /** A time without a zone is UTC, as all times of bundles are. */
-function timeOf(text: string): string {
+export function timeOf(option: string, text: string): string {
   const [, date, time = "", zone = "Z"] =
     /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?))?(Z|[+-]\d{2}:?\d{2})?$/.exec(
       text.trim(),
@@ -62,7 +62,7 @@ function timeOf(text: string): string {
   const written = `${date}T${time === "" ? "00:00" : time}${zone}`;
   if (date === undefined || Number.isNaN(Date.parse(written))) {
     throw usage(
-      `--since "${text}" is not a time`,
+      `--${option} "${text}" is not a time`,
       "Write it as 2026-01-31 or 2026-01-31T18:00:00Z; without a zone it is UTC.",
     );
   }

@@ -57,12 +57,16 @@ export async function* journalLines(path: string): AsyncGenerator<JournalLine> {
     const code = codeOf(cause);
     if (code === undefined || cause instanceof AppError) throw cause;
     if (code === "ENOENT") return;
-    throw new AppError(
-      "unreadable-journal",
-      ExitCode.storage,
-      `the journal "${path}" cannot be read (${code})`,
-      { cause, hint: "Check its owner and mode." },
-    );
+    throw unreadableJournal(path, cause);
   }
   if (bytes > 0) yield take(false);
+}
+
+export function unreadableJournal(path: string, cause: unknown): AppError {
+  return new AppError(
+    "unreadable-journal",
+    ExitCode.storage,
+    `the journal "${path}" cannot be read (${codeOf(cause) ?? "unknown"})`,
+    { cause, hint: "Check its owner and mode." },
+  );
 }

@@ -1,7 +1,13 @@
 import { createHash, randomBytes } from "node:crypto";
 import { link, open, readFile, rename, rm, stat, unlink, utimes } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { AppError, ExitCode } from "../errors.ts";
-import { type Liveness, livenessOf, type ProcessIdentity } from "../postgres/process-identity.ts";
+import {
+  type Liveness,
+  livenessOf,
+  type ProcessIdentity,
+  thisProcess,
+} from "../postgres/process-identity.ts";
 import { codeOf } from "../storage/local-file.ts";
 
 /** What stands in a lock file: who holds it. */
@@ -27,6 +33,12 @@ export type LockAttempt =
 const silenceMs = 60_000;
 const largestContent = 64 * 1024;
 
+/** A file system that is away for a moment, as one over a network, is not away for good. */
+const releasePausesMs: readonly number[] = [10, 50, 200, 500, 1_000];
+
+/** The tokens of the lock files that this process holds, or is about to make. */
+const heldHere = new Set<string>();
+
 /** A lock file of ours, until it is released. */
 export class LockFile {
   readonly path: string;
@@ -51,10 +63,19 @@ export class LockFile {
     this.#heartbeat.unref();
   }
 
-  /** Removes the file, if it is still ours. */
+  /**
+   * Removes the file, if it is still ours. One that cannot be removed stays, and this process takes it
+   * for dead from then on.
+   */
   async release(): Promise<void> {
     clearInterval(this.#heartbeat);
-    if ((await readLock(this.path))?.token === this.token) await rm(this.path, { force: true });
+    try {
+      await retried(async () => {
+        if ((await readLock(this.path))?.token === this.token) await rm(this.path, { force: true });
+      });
+    } finally {
+      heldHere.delete(this.token);
+    }
   }
 
   async #touch(): Promise<void> {
@@ -115,9 +136,31 @@ export function describeHolder({ holder, silentMs }: HeldBy): string {
     : `${holder.operation} of ${holder.user}@${holder.host} (process ${holder.pid}, since ${holder.since})`;
 }
 
-async function isDead({ holder, silentMs }: HeldBy): Promise<boolean> {
+async function isDead({ holder, silentMs, token }: FoundLock): Promise<boolean> {
+  if (holder !== undefined && (await isThisProcess(holder))) return !heldHere.has(token);
   const liveness: Liveness = holder === undefined ? "unknown" : await livenessOf(holder);
   return liveness === "gone" || (liveness === "unknown" && silentMs > silenceMs);
+}
+
+async function isThisProcess(other: ProcessIdentity): Promise<boolean> {
+  const self = await thisProcess();
+  return (
+    other.pid === self.pid &&
+    other.host === self.host &&
+    other.processStart === self.processStart &&
+    other.processSpace === self.processSpace
+  );
+}
+
+async function retried(work: () => Promise<void>): Promise<void> {
+  for (const pause of releasePausesMs) {
+    try {
+      return await work();
+    } catch {
+      await sleep(pause);
+    }
+  }
+  await work();
 }
 
 interface FoundLock extends HeldBy {
@@ -165,6 +208,18 @@ function parseHolder(text: string): LockHolder | undefined {
 async function create(path: string, holder: LockHolder): Promise<string | undefined> {
   // Unlike any other's, so that a file is known by its content.
   const text = `${JSON.stringify({ ...holder, nonce: randomBytes(8).toString("hex") })}\n`;
+  const token = tokenOf(text, 0);
+  heldHere.add(token);
+  let made: string | undefined;
+  try {
+    made = await createWith(path, text);
+    return made;
+  } finally {
+    if (made !== token) heldHere.delete(token);
+  }
+}
+
+async function createWith(path: string, text: string): Promise<string | undefined> {
   const draft = `${path}.${randomBytes(4).toString("hex")}.new`;
   try {
     await writeNew(draft, text);
@@ -188,7 +243,7 @@ async function create(path: string, holder: LockHolder): Promise<string | undefi
         throw error;
     }
   } finally {
-    await rm(draft, { force: true });
+    await rm(draft, { force: true }).catch(() => undefined);
   }
 }
 

@@ -1,13 +1,13 @@
-import { livenessOf } from "../postgres/process-identity.ts";
 import { readJournal } from "./journal.ts";
 import type { JournalRecord } from "./journal-record.ts";
+import { unended } from "./unended.ts";
 
 /** What is written down of one operation. */
 export interface RecordedOperation {
   readonly started: JournalRecord;
   /** The line of its end; undefined while it runs, and after it died unnoticed. */
   readonly ended: JournalRecord | undefined;
-  /** `unfinished`: it has no end, and its process is gone or somewhere else. */
+  /** `unfinished`: it has no end, and its process is gone, or was on another host a day ago. */
   readonly result: "done" | "failed" | "interrupted" | "running" | "unfinished";
 }
 
@@ -33,7 +33,7 @@ export async function recentOperations(
     operations.map(async ({ started, ended }) => ({
       started,
       ended,
-      result: ended === undefined ? await resultOf(started) : (ended.event as "done"),
+      result: ended === undefined ? (await unended(started)).result : (ended.event as "done"),
     })),
   );
 }
@@ -59,8 +59,4 @@ async function recentRuns(folder: string, { limit, operation }: RecentOptions) {
     if (runs.size > limit && oldest !== undefined) runs.delete(oldest);
   }
   return [...runs.values()];
-}
-
-async function resultOf(started: JournalRecord): Promise<"running" | "unfinished"> {
-  return (await livenessOf(started)) === "alive" ? "running" : "unfinished";
 }

@@ -35,6 +35,13 @@ export const fastSettings: Readonly<Record<string, string>> = Object.freeze({
   full_page_writes: "off",
 });
 
+/** For a server whose times are to be those of one in earnest, whatever its defaults become. */
+export const durableSettings: Readonly<Record<string, string>> = Object.freeze({
+  fsync: "on",
+  synchronous_commit: "on",
+  full_page_writes: "on",
+});
+
 /** A PostgreSQL server of our own, in a temporary folder, on 127.0.0.1 only. */
 export interface ThrowawayServer {
   /** Of the superuser and its database: `postgres://postgres:…@127.0.0.1:port/postgres`. */

@@ -11,6 +11,8 @@ export interface CommandJobOptions {
   readonly program: JobProgram;
   /** Run one after the other: `["export", "acme"]`. */
   readonly commands: readonly (readonly string[])[];
+  /** An option of each command, given the slot's time: what was begun before is not its affair. */
+  readonly slotOption?: string;
   readonly timeoutMinutes?: number;
   readonly lastDone?: JobWork["lastDone"];
 }
@@ -22,7 +24,7 @@ export interface CommandJobOptions {
  * again.
  */
 export function commandJob(options: CommandJobOptions): JobWork {
-  const { kind, slots, program, commands, timeoutMinutes, lastDone } = options;
+  const { kind, slots, program, commands, slotOption, timeoutMinutes, lastDone } = options;
   let doneOf: { readonly slot: number; readonly outcomes: Map<string, JobOutcome> } | undefined;
   return {
     kind,
@@ -36,8 +38,10 @@ export function commandJob(options: CommandJobOptions): JobWork {
       for (const command of commands) {
         const name = command.join(" ");
         if (outcomes.has(name)) continue;
+        const given =
+          slotOption === undefined ? command : [...command, slotOption, run.slot.toISOString()];
         try {
-          outcomes.set(name, await runJobCommand(program, command, named(run, name, commands)));
+          outcomes.set(name, await runJobCommand(program, given, named(run, name, commands)));
         } catch (error) {
           if (run.signal.aborted) throw error;
           failures.set(name, failureOf(error));

@@ -13,7 +13,8 @@ import type { ServiceStatus } from "./service-status.ts";
  * @throws {AppError} exit 8 when it cannot be written; the old one is still there then
  */
 export async function writeMetricsFile(path: string, status: ServiceStatus): Promise<void> {
-  const text = await metricsText(status);
+  // What runs at this moment would stand there as running until the next run.
+  const text = await metricsText({ ...status, running: [], schedule: null });
   // Not ending in .prom, so that the collector passes over it.
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString("hex")}.tmp`);
   try {

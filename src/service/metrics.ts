@@ -1,5 +1,5 @@
 import { Counter, Gauge, Registry } from "prom-client";
-import type { ServiceStatus } from "./service-status.ts";
+import { isUnread, type ServiceStatus, type TotalsStatus } from "./service-status.ts";
 
 export const metricsType = Registry.PROMETHEUS_CONTENT_TYPE;
 
@@ -46,25 +46,7 @@ export async function metricsText(status: ServiceStatus): Promise<string> {
     newest?.durationSeconds,
   );
   gauge("pgtenant_backups", "Good backups that are kept.", backups.length);
-  const operations = new Counter({
-    name: "pgtenant_operations_total",
-    help: "Operations in the journal by their result.",
-    labelNames: ["operation", "result"],
-    registers,
-  });
-  for (const { operation, result, count } of totals.operations) {
-    operations.inc({ operation, result }, count);
-  }
-  // So that increase() sees the first failure too.
-  for (const result of ["done", "failed", "interrupted"]) {
-    operations.inc({ operation: "backup", result }, 0);
-  }
-  labelled(
-    "pgtenant_last_success_timestamp_seconds",
-    "When an operation last went well, in Unix seconds.",
-    "operation",
-    Object.entries(totals.lastSuccess).map(([name, at]) => [name, secondsOf(at) ?? 0] as const),
-  );
+  if (!isUnread(journal)) addOperations(registry, totals);
   gauge(
     "pgtenant_last_verified_timestamp_seconds",
     "When a kept backup was last read to its last row or restored in a drill; 0 if never.",
@@ -107,12 +89,6 @@ export async function metricsText(status: ServiceStatus): Promise<string> {
     "Whether the targets are met and proved: 1 or 0.",
     Number(status.promise.state === "kept"),
   );
-  const s3 = new Counter({
-    name: "pgtenant_s3_failures_total",
-    help: "Operations in the journal that S3 has failed.",
-    registers,
-  });
-  s3.inc(totals.s3Failures);
   labelled(
     "pgtenant_place_reachable",
     "Whether a place of backups can be read now: 1 or 0.",
@@ -134,16 +110,18 @@ export async function metricsText(status: ServiceStatus): Promise<string> {
   gauge(
     "pgtenant_journal_intact",
     "Whether every line of the journal follows the one before it: 1 or 0.",
-    journal.problem === null ? 1 : 0,
+    isUnread(journal) ? null : Number(journal.problem === null),
   );
   const jobs = (schedule?.jobs ?? []).map(({ job }) => job as string);
-  const names = new Set([...jobs, ...running.map(({ operation }) => operation)]);
+  // Whether one of another host still runs is not known; its own metrics tell.
+  const here = running.filter(({ host }) => host === null);
+  const names = new Set([...jobs, ...here.map(({ operation }) => operation)]);
   labelled(
     "pgtenant_job_running",
     "Whether a job runs now: 1 or 0.",
     "job",
     [...names].map(
-      (name) => [name, Number(running.some(({ operation }) => operation === name))] as const,
+      (name) => [name, Number(here.some(({ operation }) => operation === name))] as const,
     ),
   );
   labelled(
@@ -159,6 +137,38 @@ export async function metricsText(status: ServiceStatus): Promise<string> {
     [status.tool.replace(/^pgtenant /, ""), 1],
   ]);
   return await registry.metrics();
+}
+
+/** What the journal tells: absent while it cannot be read, or counters would begin anew. */
+function addOperations(registry: Registry, { operations, lastSuccess, s3Failures }: TotalsStatus) {
+  const registers = [registry];
+  const counter = new Counter({
+    name: "pgtenant_operations_total",
+    help: "Operations in the journal by their result.",
+    labelNames: ["operation", "result"],
+    registers,
+  });
+  for (const { operation, result, count } of operations) counter.inc({ operation, result }, count);
+  // So that increase() sees the first failure too.
+  for (const result of ["done", "failed", "interrupted"]) {
+    counter.inc({ operation: "backup", result }, 0);
+  }
+  const successes = Object.entries(lastSuccess);
+  if (successes.length > 0) {
+    const gauge = new Gauge({
+      name: "pgtenant_last_success_timestamp_seconds",
+      help: "When an operation last went well, in Unix seconds.",
+      labelNames: ["operation"],
+      registers,
+    });
+    for (const [operation, at] of successes) gauge.set({ operation }, secondsOf(at) ?? 0);
+  }
+  const s3 = new Counter({
+    name: "pgtenant_s3_failures_total",
+    help: "Operations in the journal that S3 has failed.",
+    registers,
+  });
+  s3.inc(s3Failures);
 }
 
 function secondsOf(time: string | null): number | null {

@@ -1,4 +1,11 @@
-import type { Check, FailureStatus, PlaceStatus, PromiseStatus } from "./service-status.ts";
+import {
+  type Check,
+  type FailureStatus,
+  isUnread,
+  type JournalStatus,
+  type PlaceStatus,
+  type PromiseStatus,
+} from "./service-status.ts";
 import { timeWords } from "./words.ts";
 
 export interface PromiseSources {
@@ -11,7 +18,7 @@ export interface PromiseSources {
   readonly tried: boolean;
   /** The newest good backup lies there. */
   readonly newestIn: readonly string[];
-  readonly journalProblem: string | null;
+  readonly journal: JournalStatus;
 }
 
 /** The first sentence of the page: whether the promise holds now, and else what to do. */
@@ -78,7 +85,7 @@ function judge(sources: PromiseSources): Omit<PromiseStatus, "remarks"> {
 
 /** What else an operator should know, the worst first. */
 function remarksOf(sources: PromiseSources): readonly string[] {
-  const { rpo, rto, verified, places, newestIn, journalProblem } = sources;
+  const { rpo, rto, verified, places, newestIn, journal } = sources;
   // Of an age that is too high the first sentence tells.
   const proofs = rpo.state === "unknown" ? [] : [rto, verified];
   const told = proofs.filter(({ state }) => state !== "ok");
@@ -92,6 +99,14 @@ function remarksOf(sources: PromiseSources): readonly string[] {
     ...places.flatMap(({ state, place, problem }) =>
       state === "unreachable" ? [`${place} cannot be read: ${problem ?? "nobody knows why"}.`] : [],
     ),
-    ...(journalProblem === null ? [] : [`The journal does not hold: ${journalProblem}.`]),
+    ...journalRemarks(journal),
   ];
+}
+
+function journalRemarks(journal: JournalStatus): readonly string[] {
+  const { problem } = journal;
+  if (problem === null) return [];
+  return isUnread(journal)
+    ? [`${problem[0]?.toUpperCase()}${problem.slice(1)}.`]
+    : [`The journal does not hold: ${problem}.`];
 }

@@ -1,8 +1,10 @@
 import { ExitCode } from "../errors.ts";
 import type { JournalRecord } from "../journal/journal-record.ts";
+import { everyTenant } from "../journal/subjects.ts";
 import {
   errorOf,
   failedPlacesOf,
+  isWhole,
   type JournalRun,
   type JournalSummary,
 } from "./journal-summary.ts";
@@ -43,11 +45,9 @@ export function failuresOf(
     const record = run.ended ?? run.started;
     if (record === undefined || run.result === "running") continue;
     if (Date.parse(record.at) < since) break;
-    const operation = operationOf(record);
-    const resolved = succeeded.has(operation);
+    const resolved = resolutionsOf(record).some((success) => succeeded.has(success));
     if (!isToldByCommand(run, journal)) failures.push(...failuresOfRun(run, record, resolved));
-    const whole = failedPlacesOf(record).length === 0 && record.details?.skipped === undefined;
-    if (run.result === "done" && whole) succeeded.add(operation);
+    if (isSuccess(record)) succeeded.add(successOf(record));
     if (failures.length >= shownFailures) break;
   }
   return [...jobFailuresOf(journal, schedule), ...failures]
@@ -58,8 +58,38 @@ export function failuresOf(
 const ofService = "schedule";
 
 /** What a line is about: those of the service are about what its job does. */
-function operationOf({ operation, subject = "" }: JournalRecord): string {
+function operationOf({
+  operation,
+  subject = "",
+}: Pick<JournalRecord, "operation" | "subject">): string {
   return operation === ofService ? (operations[subject] ?? subject) : operation;
+}
+
+function isSuccess(record: JournalRecord): boolean {
+  const everywhere = failedPlacesOf(record).length === 0;
+  return isWhole(record) && everywhere && record.details?.skipped === undefined;
+}
+
+/**
+ * What has gone well when this run has. A bundle of one tenant says nothing of another one's, and the
+ * job of the service may be about a few of them.
+ */
+function successOf(record: Pick<JournalRecord, "operation" | "subject">): string {
+  const operation = operationOf(record);
+  if (operation !== ofExports) return operation;
+  return record.operation === ofService ? ofService : exportOf(record.subject);
+}
+
+/** Whatever of these goes well later, a failure of this run is no matter any more. */
+function resolutionsOf(record: Pick<JournalRecord, "operation" | "subject">): readonly string[] {
+  const own = successOf(record);
+  return operationOf(record) === ofExports ? [own, exportOf(everyTenant)] : [own];
+}
+
+const ofExports = "export";
+
+function exportOf(subject = ""): string {
+  return JSON.stringify([ofExports, subject]);
 }
 
 /** Whether a line of the service says what its command has written down itself. */
@@ -94,7 +124,14 @@ function jobFailuresOf(
       return during && ended && operationOf(ended) === operation && result === "failed";
     });
     if (recorded) return [];
-    const success = journal.lastSuccess.get(operation)?.at;
+    const resolutions = resolutionsOf({ operation: ofService, subject: kind });
+    const resolved = journal.runs.some(
+      ({ ended }) =>
+        ended !== undefined &&
+        Date.parse(ended.at) > +last.endedAt &&
+        isSuccess(ended) &&
+        resolutions.includes(successOf(ended)),
+    );
     return [
       {
         at: last.endedAt.toISOString(),
@@ -103,7 +140,7 @@ function jobFailuresOf(
         message: last.message,
         hint: last.hint ?? otherwise,
         partial: false,
-        resolved: success !== undefined && Date.parse(success) > +last.endedAt,
+        resolved,
       },
     ];
   });
@@ -189,6 +226,7 @@ export function runningOf(
             startedAt: running.startedAt.toISOString(),
             seconds: secondsSince(running.startedAt),
             subject: null,
+            host: null,
             step: running.step,
             attempt: running.attempt,
             done: running.done,
@@ -196,26 +234,37 @@ export function runningOf(
           },
         ],
   );
-  const told = new Set(jobs.map(({ operation }) => operations[operation] ?? operation));
-  const running = journal.runs.flatMap(({ started, result }) =>
-    result === "running" && started !== undefined ? [started] : [],
+  const toldByScheduler = new Set(jobs.map(({ operation }) => operations[operation] ?? operation));
+  const running = journal.runs.flatMap(({ started, result, elsewhere: host = null }) =>
+    result === "running" && started !== undefined ? [{ started, host }] : [],
   );
-  const toldByScheduler = new Set(told);
-  for (const { operation } of running) if (operation !== ofService) told.add(operation);
-  const others = running.flatMap((started) =>
-    (started.operation === ofService ? told : toldByScheduler).has(operationOf(started))
-      ? []
-      : [
-          {
-            ...shownAs(started),
-            startedAt: started.at,
-            seconds: secondsSince(new Date(started.at)),
-            step: null,
-            attempt: null,
-            done: null,
-            total: null,
-          },
-        ],
-  );
+  const told = new Set([...toldByScheduler].map((operation) => nameAt(operation, null)));
+  for (const { started, host } of running) {
+    if (started.operation !== ofService) told.add(nameAt(started.operation, host));
+  }
+  const others = running.flatMap(({ started, host }) => {
+    const operation = operationOf(started);
+    const known =
+      started.operation === ofService
+        ? told.has(nameAt(operation, host))
+        : host === null && toldByScheduler.has(operation);
+    if (known) return [];
+    return [
+      {
+        ...shownAs(started),
+        startedAt: started.at,
+        seconds: secondsSince(new Date(started.at)),
+        host,
+        step: null,
+        attempt: null,
+        done: null,
+        total: null,
+      },
+    ];
+  });
   return [...jobs, ...others];
+}
+
+function nameAt(operation: string, host: string | null): string {
+  return JSON.stringify([operation, host]);
 }

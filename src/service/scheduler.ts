@@ -11,6 +11,7 @@ import {
   type DueSlot,
   eachSlot,
   type JobState,
+  type NoRun,
   runSlot,
   type SlotRunOptions,
 } from "./slot-run.ts";
@@ -38,6 +39,9 @@ export interface SchedulerOptions extends SlotRunOptions {
 
 /** When the service is ended, a notice that is under way gets this long. */
 const lastWordsMs = 2_000;
+
+/** How soon a slot that was missed, and is taken, is claimed again. */
+const takenPauseMs = 30_000;
 
 /** Years of minutes are not counted. */
 const mostCounted = 1_000;
@@ -121,7 +125,7 @@ export class Scheduler {
       const known = recorded?.get(state.work.kind);
       const missed = known && missedSlot(state.work.slots, known, now);
       if (missed === undefined) continue;
-      state.due = dueSlot(missed.slot, missed.why, now);
+      state.due = dueSlot(missed.slot, missed.why, now, true);
       // It may have come since the start, and is not to come again.
       state.next = state.work.slots.nextAfter(now);
       log("warn", "catching up", { ...aboutOf(state, missed), why: missed.why });
@@ -175,16 +179,19 @@ export class Scheduler {
     const { log, claims, history, clock } = this.#options;
     const { work } = state;
     due.begunAt ??= clock.now();
-    if (due.attempt === 1) log("info", "due", { ...aboutOf(state, due), why: due.why });
+    if (due.attempt === 1 && !due.waits) {
+      log("info", "due", { ...aboutOf(state, due), why: due.why });
+    }
     const ended = new AbortController();
     const watching = this.#watch(state, AbortSignal.any([stop, ended.signal]));
     let outcome: JobOutcome | undefined;
     let failure: AppError | undefined;
-    let passed: string | undefined;
+    let passed: NoRun | undefined;
     let claimed = due.claim?.held === true;
     try {
       if (!claimed) passed = await claimSlot(state, due, claims, stop);
       claimed = true;
+      if (passed === undefined && due.waits) passed = await this.#doneMeanwhile(state, due);
       if (passed === undefined) outcome = await runSlot(state, due, this.#options, stop);
     } catch (thrown) {
       failure = failureOf(thrown);
@@ -192,7 +199,8 @@ export class Scheduler {
     ended.abort();
     await watching;
     if (passed !== undefined) {
-      return await this.#pass(state, due, { why: passed, behindRun: false });
+      if (passed.taken && this.#waits(state, due, passed)) return;
+      return await this.#pass(state, due, { why: passed.why, behindRun: false });
     }
     if (outcome !== undefined) return await this.#end(state, due, outcome);
     if (stop.aborted) {
@@ -203,6 +211,30 @@ export class Scheduler {
     if (failure === undefined) return;
     if (!claimed) await history.fail(work.kind, due.slot, work.slots, failure);
     await this.#fail(state, due, failure);
+  }
+
+  /**
+   * Whether a slot that was missed and is taken has its turn again later. Who has it may be what has
+   * died in the middle of it, with its machine: the server notices that only after a while.
+   */
+  #waits(state: JobState, due: DueSlot, { why }: NoRun): boolean {
+    const { clock, log } = this.#options;
+    const at = new Date(+clock.now() + takenPauseMs);
+    if (!due.missed || (state.next !== undefined && at >= state.next)) return false;
+    if (!due.waits) log("info", "waiting", { ...aboutOf(state, due), why });
+    due.waits = true;
+    due.begunAt = undefined;
+    due.at = at;
+    return true;
+  }
+
+  /** Whoever had the slot may have done it, and have written that into the journal of this folder. */
+  async #doneMeanwhile({ work }: JobState, { slot }: DueSlot): Promise<NoRun | undefined> {
+    const { clock, history } = this.#options;
+    const recorded = await history.newest(clock.now()).catch(() => undefined);
+    const known = recorded?.get(work.kind);
+    const done = known !== undefined && known.slot >= slot && !known.open;
+    return done ? { why: "it was done meanwhile", taken: false } : undefined;
   }
 
   /** What has failed is tried again later, or has failed for good. */
@@ -305,25 +337,30 @@ export class Scheduler {
     await clock.sleep(reserveAfterMs, signal);
     if (signal.aborted || state.due !== due) return;
     try {
-      const why = await claimSlot(state, due, claims, signal);
-      if (why !== undefined) await this.#pass(state, due, { why, behindRun: false });
-      else if (state.due !== due) due.claim?.finish();
+      const passed = await claimSlot(state, due, claims, signal);
+      // Of one that was missed it is seen again when its turn comes.
+      if (passed?.taken === true && due.missed) return;
+      if (passed !== undefined) {
+        await this.#pass(state, due, { why: passed.why, behindRun: false });
+      } else if (state.due !== due) due.claim?.finish();
     } catch {
       // When its turn comes it is claimed again, and what is wrong is told then.
     }
   }
 }
 
-function dueSlot(slot: Date, why: string, at: Date): DueSlot {
+function dueSlot(slot: Date, why: string, at: Date, missed = false): DueSlot {
   return {
     slot,
     why,
+    missed,
     at,
     begunAt: undefined,
     attempt: 1,
     claim: undefined,
     failure: undefined,
     told: false,
+    waits: false,
   };
 }
 

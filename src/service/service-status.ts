@@ -23,7 +23,7 @@ export interface ServiceStatus {
   readonly calendar: readonly DayStatus[];
   /** Null where this process is not the scheduler. */
   readonly schedule: ScheduleStatus | null;
-  /** What runs now, here or in another process of this machine. */
+  /** What runs now, here, in another process of this machine, or on another host. */
   readonly running: readonly RunningStatus[];
   /** The latest first. */
   readonly failures: readonly FailureStatus[];
@@ -130,6 +130,8 @@ export interface RunningStatus {
   readonly startedAt: string;
   readonly seconds: number;
   readonly subject: string | null;
+  /** The other host or container that has begun it and has not written down its end; null for here. */
+  readonly host: string | null;
   /** Null where only the journal tells of it. */
   readonly step: string | null;
   readonly attempt: number | null;
@@ -193,7 +195,7 @@ export interface DiskStatus {
 }
 
 export interface JournalStatus {
-  /** Null when there is none, or it cannot be read. */
+  /** Null when there is none, or it cannot be read: then `problem` says why. */
   readonly intact: boolean | null;
   readonly records: number;
   readonly problem: string | null;
@@ -208,4 +210,9 @@ export interface TotalsStatus {
   /** By operation. */
   readonly lastSuccess: Readonly<Record<string, string>>;
   readonly s3Failures: number;
+}
+
+/** What is known of it then is what was read before, if anything was. */
+export function isUnread({ intact, problem }: JournalStatus): boolean {
+  return intact === null && problem !== null;
 }

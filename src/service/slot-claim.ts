@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
 import { sql } from "kysely";
+import { keepIdle } from "../postgres/idle-session.ts";
 import { withMaintenanceSession } from "../postgres/maintenance-session.ts";
 import type { ConnectionOptions, Session } from "../postgres/session.ts";
 import { abortError } from "../storage/interruption.ts";
@@ -126,10 +127,12 @@ function claimOf(
   };
 }
 
-async function tryLock({ db }: Session, key: string): Promise<boolean> {
-  await sql`SELECT set_config('idle_session_timeout', '0', false)`.execute(db);
+async function tryLock(session: Session, key: string): Promise<boolean> {
+  await keepIdle(session);
   const { rows } = await sql<{ locked: boolean }>`
-    SELECT pg_try_advisory_lock(hashtextextended(${key}, ${keySeed})) AS locked`.execute(db);
+    SELECT pg_try_advisory_lock(hashtextextended(${key}, ${keySeed})) AS locked`.execute(
+    session.db,
+  );
   return rows[0]?.locked === true;
 }
 

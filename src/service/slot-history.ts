@@ -59,7 +59,7 @@ export class SlotHistory {
       this.#journal.folder,
       operation,
     )) {
-      const { slot: text, schedule, timezone, behindRun } = details ?? {};
+      const { slot: text, schedule, timezone, behindRun, skipped } = details ?? {};
       const slot = new Date(String(text));
       if (subject === undefined || database !== this.#database) continue;
       if (!(+slot <= +now + aheadMs)) continue;
@@ -70,12 +70,14 @@ export class SlotHistory {
           : known;
       newest.set(
         subject,
-        behindRun === true ? seen : { ...seen, run: runAfter(seen.run, slot, event) },
+        behindRun === true
+          ? seen
+          : { ...seen, run: runAfter(seen.run, slot, skipped === undefined ? event : "passed") },
       );
     }
     return new Map(
       [...newest].map(([subject, { run, ...rest }]) => {
-        const open = run !== undefined && !run.settled && run.crashes < mostCrashes;
+        const open = run !== undefined && !isSettled(run) && run.crashes < mostCrashes;
         return [subject, { ...rest, open }];
       }),
     );
@@ -141,23 +143,34 @@ interface Seen extends Pick<RecordedSlot, "slot" | "schedule" | "timezone"> {
 /** All attempts at a slot. */
 interface SeenRun {
   readonly slot: Date;
-  /** Whether one was done, or it was passed over for a reason. */
-  readonly settled: boolean;
+  readonly done: boolean;
+  /** Whether one was begun, here or by another service that writes into this folder. */
+  readonly begun: boolean;
   /** Those that were begun and have no end: they died with the service. */
   readonly crashes: number;
+}
+
+/** A slot that one service has passed over may be what another one has died with. */
+function isSettled({ done, begun }: SeenRun): boolean {
+  return done || !begun;
 }
 
 function runAfter(
   known: SeenRun | undefined,
   slot: Date,
-  event: JournalEvent,
+  event: JournalEvent | "passed",
 ): SeenRun | undefined {
   if (known !== undefined && known.slot > slot) return known;
-  const run = +(known?.slot ?? Number.NaN) === +slot ? known : undefined;
+  const run =
+    known !== undefined && +known.slot === +slot
+      ? known
+      : { slot, done: false, begun: false, crashes: 0 };
+  if (event === "passed") return run;
   return {
     slot,
-    settled: (run?.settled ?? false) || event === "done",
-    crashes: (run?.crashes ?? 0) + (event === "started" ? 1 : -1),
+    done: run.done || event === "done",
+    begun: true,
+    crashes: run.crashes + (event === "started" ? 1 : -1),
   };
 }
 

@@ -18,6 +18,8 @@ export type ScheduleLog = (
 export interface DueSlot {
   readonly slot: Date;
   readonly why: string;
+  /** It was missed while the service did not run. */
+  readonly missed: boolean;
   /** When it may run: later than it came, after a failure. */
   at: Date;
   begunAt: Date | undefined;
@@ -28,6 +30,8 @@ export interface DueSlot {
   failure: AppError | undefined;
   /** Whether somebody has been told of its failure. */
   told: boolean;
+  /** It was found taken, perhaps by what has died with it here. */
+  waits: boolean;
 }
 
 export interface JobState {
@@ -54,6 +58,13 @@ const reclaimEveryMs = 5_000;
 /** Thrown when the service is ended; nothing has failed. */
 export class Stopped extends Error {}
 
+/** Why a slot needs no run here, for people. */
+export interface NoRun {
+  readonly why: string;
+  /** Another one has it now; it may be a dead one whose session the server has not given up yet. */
+  readonly taken: boolean;
+}
+
 /**
  * Claims a slot, and sees whether somebody has done it before.
  *
@@ -65,15 +76,16 @@ export async function claimSlot(
   due: DueSlot,
   claims: SlotClaims,
   stop: AbortSignal,
-): Promise<string | undefined> {
+): Promise<NoRun | undefined> {
   due.claim?.release(); // what is left of one that was lost
   due.claim = undefined;
   const claimed = await claims.claim(work.kind, due.slot, stop);
-  if ("takenBy" in claimed) return `${claimed.takenBy} has it`;
+  if ("takenBy" in claimed) return { why: `${claimed.takenBy} has it`, taken: true };
   due.claim = claimed;
   // Whoever had it may have given it back already.
   const done = await work.lastDone?.(stop).catch(() => undefined);
-  return done === undefined || done < due.slot ? undefined : `it was done at ${done.toISOString()}`;
+  if (done === undefined || done < due.slot) return undefined;
+  return { why: `it was done at ${done.toISOString()}`, taken: false };
 }
 
 /**

@@ -1,9 +1,8 @@
 import { statfs } from "node:fs/promises";
 import { maskSecrets } from "../config/secrets.ts";
-import { AppError } from "../errors.ts";
 import type { Store } from "../storage/store.ts";
 import { readDrills } from "./drill-reports.ts";
-import { emptySummary, JournalReader } from "./journal-summary.ts";
+import { JournalReader } from "./journal-summary.ts";
 import { PlaceReader } from "./place-reader.ts";
 import type { ScheduleView } from "./schedule-view.ts";
 import type { DiskStatus, ServiceStatus } from "./service-status.ts";
@@ -54,11 +53,8 @@ export function openStatusReader(options: StatusOptions): StatusReader {
     const now = clock();
     const version = await journal.version();
     const [summary, drills, disk, ...readings] = await Promise.all([
-      journal.read().catch((error: unknown) => {
-        if (!(error instanceof AppError)) throw error;
-        return { ...emptySummary, problem: error.message };
-      }),
-      readDrills(folder),
+      journal.read(now),
+      readDrills(folder, database),
       diskOf(folder),
       ...places.map((place) => place.read(now, version)),
     ]);

@@ -57,6 +57,8 @@ export function statusOf(sources: StatusSources): ServiceStatus {
   const rto = rtoCheck(lastMeasure(journal, drills), drills[0], sources.rtoHours * 3600, now);
   const verified = verifiedCheck(backups, now);
   const damaged = others.filter(({ state }) => state === "corrupt" || state === "missing-parts");
+  const { records, intact = null, problem = null } = journal;
+  const told = { intact, records, problem };
   const failedBackups = failures.filter(({ operation }) => operation === "backup");
   return {
     at: now.toISOString(),
@@ -71,7 +73,7 @@ export function statusOf(sources: StatusSources): ServiceStatus {
       failures,
       tried: damaged.length > 0 || journal.firstDay !== undefined || failedBackups.length > 0,
       newestIn: newest?.places ?? [],
-      journalProblem: journal.problem ?? null,
+      journal: told,
     }),
     rpo,
     rto,
@@ -94,11 +96,7 @@ export function statusOf(sources: StatusSources): ServiceStatus {
     drills,
     places,
     disk,
-    journal: {
-      intact: journal.intact ?? null,
-      records: journal.records,
-      problem: journal.problem ?? null,
-    },
+    journal: told,
     totals: {
       operations: journal.counts,
       lastSuccess: Object.fromEntries([...journal.lastSuccess].map(([name, { at }]) => [name, at])),
@@ -176,14 +174,12 @@ function placeOf({ store, state, catalogue, readAt, error }: PlaceReading, now: 
 /** The latest restore that was measured: of a drill that passed, or one in earnest. */
 function lastMeasure(journal: JournalSummary, drills: readonly DrillStatus[]): Measure | undefined {
   const drill = drills.find(({ passed, rtoSeconds }) => passed && rtoSeconds !== null);
-  const restore = journal.lastSuccess.get("restore");
+  const restore = journal.lastRestore;
   const measures: Measure[] = [];
   if (drill?.rtoSeconds != null) {
     measures.push({ at: drill.at, seconds: drill.rtoSeconds, by: "drill" });
   }
-  if (restore?.seconds !== undefined) {
-    measures.push({ at: restore.at, seconds: restore.seconds, by: "restore" });
-  }
+  if (restore !== undefined) measures.push({ ...restore, by: "restore" });
   return measures.sort((a, b) => Date.parse(b.at) - Date.parse(a.at))[0];
 }
 

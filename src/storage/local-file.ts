@@ -236,8 +236,35 @@ export function storageError(
         `Check the machine's disks; write ${advice.elsewhere}.`,
       );
     default:
-      return error;
+      return isOfFile(error)
+        ? fail(
+            "not-writable",
+            `${where} cannot be written (${codeOf(error)})`,
+            `Check the disk or the mount, and the system's log; or write ${advice.elsewhere}.`,
+          )
+        : error;
   }
+}
+
+/** Of what is written: the connection that it comes from, or its program, has another story. */
+const ofConnections: ReadonlySet<string | undefined> = new Set([
+  "ECONNABORTED",
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EHOSTUNREACH",
+  "ENETDOWN",
+  "ENETRESET",
+  "ENETUNREACH",
+]);
+
+/** Whether the system has refused something to a file: there are more names than anybody lists. */
+function isOfFile(error: unknown): boolean {
+  if (!(error instanceof Error) || !("errno" in error) || !("syscall" in error)) return false;
+  const { errno, syscall } = error;
+  if (typeof errno !== "number" || typeof syscall !== "string") return false;
+  if (/^(connect|getaddrinfo|spawn)\b/.test(syscall)) return false;
+  const code = codeOf(error);
+  return !ofConnections.has(code) && !(syscall === "read" && code === "ETIMEDOUT");
 }
 
 /** The system's name of an error, such as `ENOENT`. */

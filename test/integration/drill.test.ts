@@ -205,8 +205,20 @@ suite("drill", () => {
     // Nobody listens there.
     const url = new URL(live.url);
     url.port = "1";
+    let configuration = "";
+    const looking = setInterval(async () => {
+      const names = await readdir(env.TMPDIR, { recursive: true }).catch(() => []);
+      const name = names.find((one) => one.endsWith("/postgresql.conf")) ?? "none";
+      const seen = await readFile(join(env.TMPDIR, name), "utf8").catch(() => "");
+      if (/^listen_addresses/m.test(seen)) configuration = seen;
+    }, 50);
     const result = await drill("good", ["--embedded", "--no-bundle"], env, url.href);
+    clearInterval(looking);
     const report = await reportOf(result, 0);
+    // What does not wait for the disk says nothing of a restore in earnest.
+    for (const setting of ["fsync", "synchronous_commit", "full_page_writes"]) {
+      assert.match(configuration, new RegExp(`^${setting} = 'on'$`, "m"));
+    }
     assert.equal(report.scratch.kind, "embedded");
     assert.match(checkOf(report, "cleared").message, /^the server was ended, and .* is gone$/);
     assert.equal(checkOf(report, "tenant").state, "not-checked");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -253,7 +253,16 @@ suite("export --all", () => {
     await database.query(
       `UPDATE vxlan_tunnels SET network_id = '${tunnel.network_id}' WHERE id = '${tunnel.id}'`,
     );
-    const again = await exported("-o", place, "--resume");
+    const later = join(folder, "failing since");
+    await cp(place, later, { recursive: true });
+    const now = new Date().toISOString();
+    const begunSince = ["--resume", "--resume-since", now, "--json"];
+    const since = await run(["export", "--all", "-o", later, ...begunSince]);
+    assert.equal(since.code, 0, since.stderr);
+    assert.match(since.stderr, /began at .*, before .*: it is closed as it is/);
+    const anew = JSON.parse(since.stdout.toString()) as SetResult;
+    assert.deepEqual([anew.set.resumed, anew.exported.length], [false, tenants]);
+    const again = await exported("-o", place, "--resume", "--resume-since", set.createdAt);
     assert.deepEqual(
       [again.exported.map(({ tenant }) => tenant.slug), again.set.id, again.set.complete],
       [["acme"], told.id, true],
@@ -461,6 +470,9 @@ suite("export --all", () => {
       [["--all", "--shard", "1"], /--shard "1" is no shard/],
       [["acme", "--resume"], /--resume is given without --all/],
       [["acme", "--shard", "0/2"], /--shard is given without --all/],
+      [["acme", "--resume-since", "2026-01-01"], /--resume-since is given without --all/],
+      [["--all", "--resume-since", "2026-01-01"], /--resume-since is given without --resume/],
+      [["--all", "--resume", "--resume-since", "soon"], /--resume-since "soon" is not a time/],
     ] as const) {
       assertFailure(await run(["export", ...args]), { code: 2, message, hint: /./ });
     }

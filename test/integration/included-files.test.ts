@@ -92,6 +92,8 @@ suite("the PKI and configuration beside a backup", () => {
     await assert.rejects(lstat(target), { code: "ENOENT" });
     const restored = await run(restore, secret);
     assert.equal(restored.code, 0, restored.stderr);
+    const { rto } = JSON.parse((await run(["status", "--json"])).stdout.toString());
+    assert.equal(rto.seconds, null, "files alone are no measure of a restore");
     const there = join(target, pki);
     assert.equal(await readFile(join(there, "ca.key"), "utf8"), pem);
     assert.equal((await lstat(join(there, "ca.key"))).mode & 0o7777, 0o600);

@@ -22,10 +22,14 @@ import { Client } from "pg";
 import tar from "tar-stream";
 import type { BackupResult } from "../../src/backup/backup.ts";
 import { type BackupManifest, manifestText } from "../../src/backup/manifest.ts";
+import { type RunRestoreOptions, runRestore } from "../../src/backup/run-restore.ts";
 import { scratchName } from "../../src/backup/scratch-database.ts";
 import { withTargetLock } from "../../src/backup/target-lock.ts";
+import { noKeys } from "../../src/bundle/encryption.ts";
 import type { AppError } from "../../src/errors.ts";
+import { openJournal, readJournal } from "../../src/journal/journal.ts";
 import { findClientPrograms } from "../../src/postgres/client-programs.ts";
+import { noProgress } from "../../src/progress.ts";
 import { openLocalStore } from "../../src/storage/local-store.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { assertFailure, failure } from "../harness/assert-failure.ts";
@@ -33,7 +37,13 @@ import { type CommandOptions, type CommandResult, pgtenant } from "../harness/co
 import { createDatabase, serverUrl, type TestDatabase } from "../harness/database.ts";
 import { databaseDigest } from "../harness/database-digest.ts";
 import { databaseAt, databasesLike, dropDatabases, onServer } from "../harness/server-databases.ts";
-import { makeBackup, openMade, restoreMade, withScripts } from "../harness/whole-database.ts";
+import {
+  makeBackup,
+  openMade,
+  ourPrograms,
+  restoreMade,
+  withScripts,
+} from "../harness/whole-database.ts";
 
 const execute = promisify(execFile);
 const passphrase = "the passphrase";
@@ -622,6 +632,48 @@ esac`;
         await other.drop();
         await onServer(`DROP ROLE IF EXISTS ${role}`);
       }
+    });
+
+    test("the journal has what was restored, and how long it took without the time at the plan", async () => {
+      const backup = await openMade(plain.id, [store]);
+      const folder = join(root, "journal");
+      const warn = (text: string) => assert.fail(text);
+      const thoughtMs = 3_000;
+      const restore = async (changes: Partial<RunRestoreOptions>) => {
+        await runRestore({
+          backup,
+          connection: { databaseUrl: target.url, applicationName: "pgtenant restore" },
+          keys: noKeys,
+          programs: ourPrograms,
+          mode: "swap",
+          into: undefined,
+          disconnect: true,
+          jobs: undefined,
+          tempFolder: undefined,
+          signal: new AbortController().signal,
+          progress: noProgress,
+          onPlan: () => Promise.resolve(),
+          onStep: () => undefined,
+          filesTo: undefined,
+          onlyFiles: false,
+          journal: openJournal(folder, { secrets: [], warn }),
+          warn,
+          ...changes,
+        });
+        return (await Array.fromAsync(readJournal(folder))).at(-1);
+      };
+      const whole = await restore({ onPlan: () => sleep(thoughtMs) });
+      const { mode, restoreSeconds } = whole?.details ?? {};
+      assert.equal(mode, "swap");
+      assert.ok(Number(restoreSeconds) > 0);
+      const thought = Number(whole?.seconds) - Number(restoreSeconds);
+      assert.ok(thought >= thoughtMs / 1000 - 0.1, `${thought} s are left out`);
+      const into = freshName();
+      const beside = await restore({ mode: "into", into });
+      assert.deepEqual(
+        [beside?.database, beside?.details?.into, beside?.details?.beside],
+        [into, into, target.name],
+      );
     });
 
     test("files: none is written over one that exists, or outside of the folder", async () => {

@@ -118,6 +118,30 @@ suite("the service as a command", () => {
     assert.ok(!service.text().includes(password));
   });
 
+  test("a tenant that cannot be exported keeps no other one from a new bundle at the next slot", async () => {
+    const { database, folder } = await place();
+    await database.query(`
+      UPDATE vxlan_tunnels SET network_id = (
+        SELECT n.id FROM vxlan_networks n JOIN tenants t ON t.id = n.tenant_id
+         WHERE t.slug = 'globex' ORDER BY n.id LIMIT 1)
+       WHERE id = (
+        SELECT x.id FROM vxlan_tunnels x JOIN hosts h ON h.id = x.host_id
+          JOIN tenants t ON t.id = h.tenant_id WHERE t.slug = 'acme' ORDER BY x.id LIMIT 1)`);
+    const service = startService({
+      url: database.url,
+      env: {
+        BACKUP_DIR: folder,
+        BACKUP_SCHEDULE: "0 0 1 1 *",
+        BACKUP_TENANT_SCHEDULE: everySecond,
+      },
+    });
+    const { message } = await service.until("failed in part", 2);
+    assert.match(String(message), /acme/);
+    await service.stop();
+    const bundles = await readdir(join(folder, "tenants", "globex"));
+    assert.ok(bundles.length >= 2, bundles.join(" "));
+  });
+
   test("a job that is let go first, and gets the group's signal then, still clears up", async () => {
     const { database, folder } = await place();
     const release = await holdUp(database);

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { sql } from "kysely";
 import { withTargetLock, withTargetLockIfReachable } from "../../src/backup/target-lock.ts";
 import { AppError, ExitCode } from "../../src/errors.ts";
+import { keepIdle } from "../../src/postgres/idle-session.ts";
+import { withSession } from "../../src/postgres/session.ts";
 import { killHard, startScript, untilPrinted } from "../harness/child.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
 
@@ -40,6 +43,22 @@ suite("the lock of a database", () => {
       });
     });
     assert.equal(await tryToLock(), "done");
+  });
+
+  test("is given up by the server within a minute after its machine has died", async () => {
+    await withSession(connection(), async (open) => {
+      await keepIdle(open);
+      const { rows } = await sql<Record<string, string>>`
+        SELECT current_setting('tcp_keepalives_idle') AS idle,
+               current_setting('tcp_keepalives_interval') AS interval,
+               current_setting('tcp_keepalives_count') AS count,
+               current_setting('idle_session_timeout') AS timeout`.execute(open.db);
+      const expected = { idle: "30", interval: "10", count: "3", timeout: "0" };
+      // Of a Unix socket the server says 0: it needs no look.
+      const socket = { ...expected, idle: "0", interval: "0", count: "0" };
+      const overTcp = new URL(database.url).hostname !== "";
+      assert.deepEqual({ ...rows[0] }, overTcp ? expected : socket);
+    });
   });
 
   test("is no other database's, whose name begins alike", async () => {

@@ -1,4 +1,4 @@
-import type { Check, ServiceStatus } from "../../service/service-status.ts";
+import { type Check, isUnread, type ServiceStatus } from "../../service/service-status.ts";
 import { textTable } from "./table.ts";
 import { age, size } from "./units.ts";
 
@@ -21,8 +21,14 @@ export function statusText(status: ServiceStatus): string {
     ),
     promise.remarks.filter((remark) => !told.has(remark)).join("\n"),
     running
-      .map(({ operation, seconds, step }) =>
-        [`running now: ${operation}, for ${age(seconds)}`, step].filter(Boolean).join(", "),
+      .map(({ operation, seconds, host, step }) =>
+        [
+          `running now: ${operation}, for ${age(seconds)}`,
+          host === null ? "" : `on ${host}, by the journal`,
+          step,
+        ]
+          .filter(Boolean)
+          .join(", "),
       )
       .join("\n"),
     open
@@ -50,9 +56,11 @@ export function statusText(status: ServiceStatus): string {
     ),
     [
       disk === null ? "" : `free on the disk of ${disk.path}: ${size(disk.freeBytes)}`,
-      journal.intact === null
-        ? ""
-        : `journal: ${journal.records} lines, ${journal.problem ?? "each follows the one before it"}`,
+      isUnread(journal)
+        ? (journal.problem ?? "")
+        : journal.intact === null
+          ? ""
+          : `journal: ${journal.records} lines, ${journal.problem ?? "each follows the one before it"}`,
     ]
       .filter((line) => line !== "")
       .join("\n"),

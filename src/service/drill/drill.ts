@@ -10,7 +10,7 @@ import { operatorName } from "../../postgres/process-identity.ts";
 import { type ConnectionOptions, type Session, withSession } from "../../postgres/session.ts";
 import { refuseStandby } from "../../postgres/standby.ts";
 import { sweepTempFolders } from "../../postgres/temp-folder.ts";
-import { fastSettings, withThrowawayServer } from "../../postgres/throwaway-server.ts";
+import { durableSettings, withThrowawayServer } from "../../postgres/throwaway-server.ts";
 import { type OpenSchema, openSchema } from "../../tenant/open-schema.ts";
 import { toolVersion } from "../../version.ts";
 import { countWords, sizeWords, timeWords } from "../words.ts";
@@ -133,7 +133,8 @@ class Drill {
     let folder = "";
     try {
       const { binDir, path } = programs;
-      const options = { binDir, path, settings: fastSettings };
+      // What is measured is to be what a restore in earnest takes, which waits for the disk.
+      const options = { binDir, path, settings: durableSettings };
       await withThrowawayServer(options, async ({ url, version, dataDir }) => {
         started = true;
         folder = dataDir;

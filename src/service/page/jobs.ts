@@ -26,6 +26,7 @@ function runningHtml({
   operation,
   seconds,
   subject,
+  host,
   step,
   attempt,
   done,
@@ -36,6 +37,7 @@ function runningHtml({
   const share = total === null || total === 0 || done === null ? null : Math.min(1, done / total);
   const words = [
     `for ${ageWords(seconds)}`,
+    host === null ? "" : `on ${host}, by the journal`,
     step === null || step === "" ? "" : `step: ${step}`,
     share === null ? "" : `${Math.floor(share * 100)} %`,
     done === null || done === 0 ? "" : amountWords(operation, done, total),

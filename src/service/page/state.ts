@@ -1,5 +1,10 @@
 import { html } from "hono/html";
-import type { FailureStatus, PlaceStatus, ServiceStatus } from "../service-status.ts";
+import {
+  type FailureStatus,
+  isUnread,
+  type PlaceStatus,
+  type ServiceStatus,
+} from "../service-status.ts";
 import { ageWords, countWords, sizeWords } from "../words.ts";
 import { jobWords } from "./jobs.ts";
 import type { Html } from "./layout.ts";
@@ -35,8 +40,9 @@ export function placesSection({ places, disk, journal, at }: ServiceStatus): Htm
     disk === null
       ? html`The folder of the backups is not there yet.`
       : html`${free < 0.1 ? html`<span class="tag late">little space</span> ` : ""}${sizeWords(disk.freeBytes)} of ${sizeWords(disk.totalBytes)} are free on the disk of <code>${disk.path}</code>.`;
-  const chain =
-    journal.problem !== null
+  const chain = isUnread(journal)
+    ? html`<span class="tag unknown">not read</span> ${journal.problem}.`
+    : journal.problem !== null
       ? html`<span class="tag late">does not hold</span> ${journal.problem}. <code>pgtenant history --verify</code> says more.`
       : journal.intact === null
         ? html`There is none yet.`

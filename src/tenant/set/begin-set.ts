@@ -44,26 +44,35 @@ export async function newSet(
 }
 
 /**
- * The newest set of this series that was not finished. One that began too long ago is closed: its
- * manifest tells what there is, and nothing goes on with it.
+ * The newest set of this series that was not finished. One that began too long ago, or before
+ * `since`, is closed: its manifest tells what there is, and nothing goes on with it.
  */
 export async function findUnfinished(
   store: Store,
   series: string,
+  since: Date | undefined,
   { note }: SetListener,
 ): Promise<BegunSet | undefined> {
   for (const id of await listUnfinished(store)) {
     const progress = await readProgress(store, id);
     if (progress === undefined || progress.heading.series !== series) continue;
     const { createdAt } = progress.heading;
-    if (Date.now() - Date.parse(createdAt) < longestMs) return { progress, resumed: true };
+    const late = lateness(createdAt, since);
+    if (late === undefined) return { progress, resumed: true };
     await writeManifest(store, progress.manifest(undefined, new Date().toISOString()));
     await removeProgress(store, id);
     note(
-      `the unfinished set "${store.nameOf(id)}" began at ${createdAt}, more than 24 hours ago: it is closed as it is, and a new one begins`,
+      `the unfinished set "${store.nameOf(id)}" began at ${createdAt}, ${late}: it is closed as it is, and a new one begins`,
     );
   }
   return undefined;
+}
+
+/** Why a set is not gone on with, for people. */
+function lateness(createdAt: string, since: Date | undefined): string | undefined {
+  const began = Date.parse(createdAt);
+  if (Date.now() - began >= longestMs) return "more than 24 hours ago";
+  return since !== undefined && began < +since ? `before ${since.toISOString()}` : undefined;
 }
 
 const mostNamed = 20;

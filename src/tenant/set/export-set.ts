@@ -24,6 +24,8 @@ export interface ExportSetRequest extends ExportRequest {
   readonly jobs: number;
   /** Goes on with an unfinished set, if there is one. */
   readonly resume: boolean;
+  /** Only with one that has begun since. */
+  readonly resumeSince: Date | undefined;
   /** Only the tenants of this shard. */
   readonly shard: Shard | null;
 }
@@ -122,7 +124,9 @@ async function beginSet(
   listener: ExportListener,
 ): Promise<BegunSet> {
   const series = await seriesOf(session, schema, request);
-  const found = request.resume ? await findUnfinished(store, series, listener) : undefined;
+  const found = request.resume
+    ? await findUnfinished(store, series, request.resumeSince, listener)
+    : undefined;
   if (found !== undefined) {
     await takeStock(store, found.progress, tenants, listener);
     return found;

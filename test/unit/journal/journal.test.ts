@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { appendFile, mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, suite, test } from "node:test";
@@ -13,6 +22,7 @@ import {
 } from "../../../src/journal/journal.ts";
 import { recentOperations } from "../../../src/journal/recent-operations.ts";
 import { verifyJournal } from "../../../src/journal/verify-journal.ts";
+import { thisProcess } from "../../../src/postgres/process-identity.ts";
 import { killHard, outputOf, startScript, untilPrinted } from "../../harness/child.ts";
 
 suite("the journal", () => {
@@ -158,6 +168,20 @@ suite("the journal", () => {
         Array.from({ length: 25 }, (_, n) => n + 1),
       );
     }
+  });
+
+  test("can be written to although a lock file of this process could not be removed", async () => {
+    await (await journal.begin("backup")).done();
+    const lock = join(folder, ".journal.lock");
+    const since = new Date().toISOString();
+    const left = { ...(await thisProcess()), user: "test", operation: "journal", since };
+    await writeFile(lock, `${JSON.stringify(left)}\n`);
+    await (await journal.begin("prune")).done();
+    assert.deepEqual(await operations(), ["prune done", "backup done"]);
+    assert.deepEqual(
+      (await readdir(folder)).filter((name) => name.includes("lock")),
+      [],
+    );
   });
 
   test("whose last line was cut short by a crash goes on behind it", async () => {

@@ -1,10 +1,21 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import {
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { AppError, ExitCode } from "../../../src/errors.ts";
 import { openJournal } from "../../../src/journal/journal.ts";
+import { JournalReader } from "../../../src/service/journal-summary.ts";
 import { metricsText } from "../../../src/service/metrics.ts";
 import { writeMetricsFile } from "../../../src/service/metrics-file.ts";
 import type { ServiceStatus } from "../../../src/service/service-status.ts";
@@ -132,6 +143,55 @@ suite("metrics", () => {
     assert.equal(seriesValue(await read(), "pgtenant_journal_intact"), 0);
   });
 
+  test("leave out what only the journal tells while it cannot be read", async () => {
+    const place = join(folder, "unread");
+    const journal = openJournal(place, { secrets: [], warn: assert.fail });
+    const broken = new AppError("x", ExitCode.storage, "could not write s3://bucket/x", {});
+    await (await journal.begin("backup", { database: "nkudo" })).failed(broken);
+    await (await journal.begin("restore", { database: "nkudo" })).done({
+      details: { restoreSeconds: 61 },
+    });
+    const open = () =>
+      openStatusReader({
+        folder: place,
+        stores: [memoryStore(place)],
+        database: "nkudo",
+        timezone: "UTC",
+        rpoHours: 24,
+        rtoHours: 4,
+        secrets: [],
+        clock: () => new Date("2026-03-12T00:00:00Z"),
+      });
+    const ofJournal = /^pgtenant_(operations_total|last_success|s3_failures|journal_intact)/m;
+    assert.match(await metricsText(await open().read()), ofJournal);
+    const reader = new JournalReader(place, "nkudo", "UTC");
+    const now = new Date();
+    const before = await reader.read(now);
+    const version = await reader.version();
+    const path = join(place, "journal.jsonl");
+    await rename(path, join(place, "kept"));
+    // Also an administrator cannot read these.
+    for (const unreadable of [() => symlink("journal.jsonl", path), () => mkdir(path)]) {
+      await unreadable();
+      const status = await open().read();
+      assert.doesNotMatch(await metricsText(status), ofJournal);
+      assert.match(status.journal.problem ?? "", /cannot be read \(E/);
+      assert.match(status.promise.remarks.join(), /The journal ".*" cannot be read/);
+      const { intact, problem, ...rest } = await reader.read(now);
+      assert.deepEqual([intact, problem], [undefined, status.journal.problem]);
+      const { intact: _, problem: __, ...known } = before;
+      assert.deepEqual(rest, known, "what was known is still known");
+      await rm(path, { recursive: true });
+    }
+    await symlink("journal.jsonl", path);
+    assert.equal(await reader.version(), version);
+    await rm(path);
+    await rename(join(place, "kept"), path);
+    const again = await metricsText(await open().read());
+    assert.equal(seriesValue(again, "pgtenant_journal_intact"), 1);
+    assert.equal(seriesValue(again, "pgtenant_s3_failures_total"), 1);
+  });
+
   test("do not wait for a place that is slow, and tell of it what was read before", async () => {
     const store = memoryStore("s3://bucket", "s3");
     putBackup(store, "backup_20260310_020000");
@@ -184,6 +244,8 @@ suite("metrics", () => {
     await writeMetricsFile(path, stateOf("good"));
     assert.match(await readFile(path, "utf8"), /^backup_last_success_timestamp \d+$/m);
     assert.equal((await stat(path)).mode & 0o777, 0o644);
+    await writeMetricsFile(path, stateOf("running"));
+    assert.doesNotMatch(await readFile(path, "utf8"), /pgtenant_job_running/, "for a moment only");
     assert.deepEqual(
       (await readdir(folder)).filter((name) => name.includes("prom")),
       ["pgtenant.prom"],

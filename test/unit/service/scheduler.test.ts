@@ -323,6 +323,62 @@ suite("the scheduler's clock", () => {
     assert.deepEqual(verified, ["2026-01-01T01:40:00.000Z"]);
   });
 
+  test("a missed slot that is still taken by what has died is waited for, until the next slot", async () => {
+    const key = "backup 2026-01-01T00:00:00.000Z";
+    const ran: string[] = [];
+    const work = job("0 * * * *", async ({ slot }) => void ran.push(slot.toISOString()));
+    const journal = openJournal(folder, { secrets: [], warn: assert.fail });
+    const before = new SlotHistory(journal, "db", assert.fail);
+    await before.begin("backup", new Date("2026-01-01T00:00:00Z"), work.slots);
+    claims.taken.set(key, "the dead one");
+    const first = startScheduler({ jobs: [work], clock, claims, folder });
+    await clock.pass(5 * minute, 10_000);
+    assert.deepEqual([ran, first.events("skipped"), first.ends], [[], [], []]);
+    assert.deepEqual(
+      first.events("waiting").map(({ slot, why }) => [slot, why]),
+      [["2026-01-01T00:00:00.000Z", "the dead one has it"]],
+    );
+    assert.equal((await records()).length, 1, "nothing is written down of it");
+    claims.taken.clear();
+    await clock.pass(minute, 10_000);
+    await first.stop();
+    assert.deepEqual(ran, ["2026-01-01T00:00:00.000Z"]);
+    assert.equal(first.ends[0]?.seconds, 0, "without the time that it has waited");
+
+    await before.begin("backup", new Date("2026-01-01T01:00:00Z"), work.slots);
+    await clock.set("2026-01-01T01:10:00Z");
+    claims.taken.set("backup 2026-01-01T01:00:00.000Z", "the dead one");
+    const second = startScheduler({ jobs: [work], clock, claims, folder });
+    await clock.pass(51 * minute, 10_000);
+    await second.stop();
+    assert.deepEqual(
+      second.events("skipped").map(({ slot }) => slot),
+      ["2026-01-01T01:00:00.000Z"],
+    );
+    assert.deepEqual(ran.slice(1), ["2026-01-01T02:00:00.000Z"]);
+  });
+
+  test("a missed slot that was taken is not done again when who had it has written that it is done", async () => {
+    const slot = new Date("2026-01-01T00:00:00Z");
+    const ran: string[] = [];
+    const work = job("0 * * * *", async () => void ran.push("once more"));
+    const journal = openJournal(folder, { secrets: [], warn: assert.fail });
+    const other = await new SlotHistory(journal, "db", assert.fail).begin(
+      "backup",
+      slot,
+      work.slots,
+    );
+    claims.taken.set("backup 2026-01-01T00:00:00.000Z", "the other one");
+    const { events, stop } = startScheduler({ jobs: [work], clock, claims, folder });
+    await clock.pass(minute, 10_000);
+    await other.done({});
+    claims.taken.clear();
+    await clock.pass(minute, 10_000);
+    await stop();
+    assert.deepEqual(ran, []);
+    assert.equal(events("skipped")[0]?.why, "it was done meanwhile");
+  });
+
   test("a claim that cannot be had is a failure in the journal", async () => {
     claims.failure = unreachable();
     const work = job("0 1 * * *", async () => {});

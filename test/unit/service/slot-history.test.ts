@@ -37,6 +37,19 @@ suite("what a service catches up with", () => {
     assert.equal(await missed("03:30"), undefined);
   });
 
+  test("is a run that was cut short although a replica that shares the folder has passed it over", async () => {
+    const taken = { why: "the other one has it", behindRun: false };
+    const entry = await history.begin("backup", at("01:00"), hourly);
+    await history.pass("backup", at("01:00"), hourly, taken);
+    assert.deepEqual((await missed("01:30"))?.slot, at("01:00"));
+    await entry.done({});
+    assert.equal(await missed("01:30"), undefined);
+    await history.pass("backup", at("02:00"), hourly, taken);
+    assert.equal(await missed("02:30"), undefined, "that was only passed over");
+    await history.begin("backup", at("02:00"), hourly);
+    assert.deepEqual((await missed("02:30"))?.slot, at("02:00"), "whichever line comes first");
+  });
+
   test("is a run that was cut short although later slots were passed over behind it", async () => {
     const entry = await history.begin("backup", at("01:00"), hourly);
     const behind = { why: "the run before it is still at work", behindRun: true };

@@ -173,6 +173,58 @@ suite("status", () => {
     assert.equal(promise.sentence, "The promise is broken: there is no good backup.");
   });
 
+  test("a tenant that could not be exported is not resolved by another one, but by an export of all", () => {
+    const error = { error: { code: "x", message: "no" } };
+    const ended = (subject: string, event: "done" | "failed", exitCode: number) => ({
+      started: undefined,
+      ended: recordAt(hoursAgo(1), {
+        operation: "export",
+        subject,
+        event,
+        exitCode,
+        ...(event === "failed" ? { details: error } : {}),
+      }),
+      result: event,
+    });
+    const resolved = (...runs: readonly ReturnType<typeof ended>[]) =>
+      statusOf({ ...emptySources, journal: { ...emptySummary, runs } }).failures.map(
+        ({ subject, resolved }) => [subject, resolved],
+      );
+    const failed = ended("acme", "failed", 7);
+    const all = "every tenant";
+    assert.deepEqual(resolved(ended("globex", "done", 0), failed), [["acme", false]]);
+    assert.deepEqual(resolved(ended("acme", "done", 0), failed), [["acme", true]]);
+    assert.deepEqual(resolved(ended(all, "done", 4), failed), [["acme", false]]);
+    assert.deepEqual(resolved(ended(all, "done", 0), failed), [["acme", true]]);
+    const last = {
+      slot: hoursAgo(2),
+      startedAt: hoursAgo(2),
+      endedAt: hoursAgo(2),
+      result: "failed" as const,
+      message: "not written down",
+      hint: undefined,
+    };
+    const tenants = { kind: "tenants" as const, schedule: "0 2 * * *", timezone: "UTC" };
+    const jobs = [{ ...tenants, next: undefined, running: undefined, last }];
+    const ofJob = (run: ReturnType<typeof ended>) =>
+      statusOf({
+        ...emptySources,
+        journal: {
+          ...emptySummary,
+          runs: [run],
+          lastSuccess: new Map([["export", run.ended]]),
+        },
+        schedule: { startedAt: hoursAgo(9), jobs },
+      }).failures[0]?.resolved;
+    assert.deepEqual(
+      [ofJob(ended("globex", "done", 0)), ofJob(ended(all, "done", 0))],
+      [false, true],
+    );
+    const allFailed = ended(all, "failed", 7);
+    assert.deepEqual(resolved(ended("acme", "done", 0), allFailed), [[all, false]]);
+    assert.deepEqual(resolved(ended(all, "done", 0), allFailed), [[all, true]]);
+  });
+
   test("has a run that S3 missed as failed there, and no dry run as failed", () => {
     const failed = [{ place: "s3://bucket", error: "the bucket is gone" }];
     const done = recordAt(hoursAgo(2), { details: { failed } });
@@ -227,8 +279,8 @@ suite("status", () => {
 
   test("takes a restore in earnest for a measure too, the latest of them", () => {
     const sources = goodSources();
-    const restore = recordAt(hoursAgo(3), { operation: "restore", seconds: 4000 });
-    const journal = { ...sources.journal, lastSuccess: new Map([["restore", restore]]) };
+    const lastRestore = { at: hoursAgo(3).toISOString(), seconds: 4000 };
+    const journal = { ...sources.journal, lastRestore };
     const { rto } = statusOf({ ...sources, journal });
     assert.equal(rto.seconds, 4000);
     assert.match(rto.sentence, /^A restore took 1 h 7 min, 3 h ago/);
@@ -271,6 +323,29 @@ suite("status", () => {
       [
         ["backup", 180, "dump", 3.4e9, 8.1e9],
         ["restore", 1800, null, null, null],
+      ],
+    );
+  });
+
+  test("shows what runs on another host beside what runs here, and says where", () => {
+    const sources = states.running?.() ?? emptySources;
+    const begun = (operation: string, subject?: string) => ({
+      started: recordAt(hoursAgo(0.1), {
+        event: "started",
+        operation,
+        ...(subject && { subject }),
+      }),
+      ended: undefined,
+      result: "running" as const,
+      elsewhere: "db2",
+    });
+    const runs = [begun("backup"), begun("schedule", "backup")];
+    const { running } = statusOf({ ...sources, journal: { ...sources.journal, runs } });
+    assert.deepEqual(
+      running.map(({ operation, host }) => [operation, host]),
+      [
+        ["backup", null],
+        ["backup", "db2"],
       ],
     );
   });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -10,6 +10,10 @@ import { withoutRoot } from "../../harness/without-root.ts";
 
 async function* content(...parts: readonly string[]): AsyncGenerator<Uint8Array> {
   for (const part of parts) yield Buffer.from(part);
+}
+
+function ofSystem(code: string, syscall: string): Error {
+  return Object.assign(new Error(`${code}: ${syscall}`), { code, errno: -1, syscall });
 }
 
 suite("a file that is written whole", () => {
@@ -182,8 +186,35 @@ suite("an error of the storage", () => {
     }
   });
 
+  test("of a kind that nobody has listed is one of the disk all the same", async () => {
+    const codes = "ESTALE ENOTCONN EUCLEAN EFBIG EHOSTDOWN EMFILE ENXIO ETIMEDOUT".split(" ");
+    for (const code of codes) {
+      const error = storageError(ofSystem(code, "write"), "/b/x");
+      assert.ok(error instanceof AppError, code);
+      assert.deepEqual(
+        [error.code, error.exitCode, error.message],
+        ["not-writable", 8, `"/b/x" cannot be written (${code})`],
+      );
+      assert.match(error.hint ?? "", /the disk or the mount/);
+    }
+    const folder = await mkdtemp(join(tmpdir(), "pgtenant-test-"));
+    await symlink("loop", join(folder, "loop"));
+    const options = { stages: [], overwrite: true };
+    await assert.rejects(writeWholeFile(join(folder, "loop", "x"), content("x"), options), {
+      code: "not-writable",
+      exitCode: 8,
+    });
+    await rm(folder, { recursive: true });
+  });
+
   test("that is none stays what it is", () => {
-    const other = new Error("other");
-    assert.equal(storageError(other, "/b/x"), other);
+    const others = [
+      new Error("other"),
+      ofSystem("ECONNRESET", "read"),
+      ofSystem("ETIMEDOUT", "read"),
+      ofSystem("ETIMEDOUT", "connect"),
+      ofSystem("EAGAIN", "spawn pg_dump"),
+    ];
+    for (const other of others) assert.equal(storageError(other, "/b/x"), other);
   });
 });

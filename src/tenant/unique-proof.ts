@@ -167,6 +167,7 @@ async function findHolders(
   return rows;
 }
 
+/** Rows that would be written with one value; a live row that stays holds what it has, not this. */
 async function doubledInBundle(
   session: Session,
   staged: StagedTable,
@@ -179,7 +180,7 @@ async function doubledInBundle(
   const { rows } = await sql<{ key: string }>`
     SELECT min(${rowKeyText("s", staged.key)}) AS key
       FROM ${indexedRows(staged.stage, staged, index)} AS s
-     WHERE ${present} GROUP BY ${sql.join(values)} HAVING count(*) > 1
+     WHERE ${present} AND ${isWritten(staged, "s")} GROUP BY ${sql.join(values)} HAVING count(*) > 1
      LIMIT ${maxListedRows}`.execute(session.db);
   return rows.map((row) => ({
     kind: "invalid",

@@ -43,10 +43,13 @@ async function requireFilled(session: Session, bundle: StagedBundle): Promise<vo
 
 async function cutValues(session: Session, staged: StagedTable): Promise<readonly Conflict[]> {
   if (staged.narrowing.length === 0) return [];
+  // A row whose key is cut may have found the live row of another.
+  const keyMayBeCut = staged.narrowing.some((column) => staged.key.includes(column.name));
+  const counts = keyMayBeCut ? sql`TRUE` : isWritten(staged, "s");
   const types = staged.narrowing.map((column) => `${column.name} ${column.type}`).join(", ");
   const { rows } = await sql<{ key: string }>`
     SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
-     WHERE ${sql.id("s", cutColumn)} LIMIT ${maxListedRows}`.execute(session.db);
+     WHERE ${sql.id("s", cutColumn)} AND ${counts} LIMIT ${maxListedRows}`.execute(session.db);
   return rows.map((row) => ({
     kind: "invalid",
     table: staged.table.name,

@@ -82,7 +82,7 @@ async function read(session: Session): Promise<Catalog> {
           limit: BigInt(s.limit),
         }),
       ),
-      storage: row.storage,
+      storage: (row.storage ?? []).map(Number),
       rowSecurity: row.row_security,
       estimatedRows: Math.max(0, Number(row.estimated_rows)),
     });

@@ -18,20 +18,17 @@ export async function noteCredentials(
   session: Session,
   schema: OpenSchema,
   staged: StagedTable,
-  expiring = false,
+  { expiring = false, cloning = false } = {},
 ): Promise<readonly PlanNote[]> {
   const { table, stage, key, present } = staged;
   const secrets = schema.profile.secrets[table.name] ?? [];
   if (secrets.length === 0) return [];
   const oneWay = oneWayColumns(schema, table.name).filter((column) => present.has(column));
-  const { valid, each, all } =
-    oneWay.length > 0
-      ? revocable(oneWay)
-      : lasting(
-          secrets.filter((column) => present.has(column)),
-          expiring,
-        );
-  return await noteRows(
+  // What a clone drops fits nothing any more.
+  const dropped = cloning ? (schema.profile.clone.drop[table.name] ?? []) : [];
+  const kept = secrets.filter((column) => present.has(column) && !dropped.includes(column));
+  const { valid, each, all } = oneWay.length > 0 ? revocable(oneWay) : lasting(kept, expiring);
+  const notes = await noteRows(
     session,
     sql`SELECT ${rowKeyText("s", key)} AS key FROM ${stage} AS s
          WHERE ${valid} AND ${isInserted(staged, "s")}`,
@@ -43,6 +40,8 @@ export async function noteCredentials(
       others: "come back in the same way",
     },
   );
+  // The keys of a clone are final only when it is written.
+  return cloning ? notes.filter(({ row }) => row === undefined) : notes;
 }
 
 function revocable(oneWay: readonly string[]) {

@@ -74,7 +74,12 @@ export async function makePlan(
   const tables: TablePlan[] = [];
   for (const staged of bundle.tables) {
     tables.push(await countActions(session, staged, counting));
-    notes.push(...(await noteCredentials(session, schema, staged, options.expireCredentials)));
+    notes.push(
+      ...(await noteCredentials(session, schema, staged, {
+        expiring: options.expireCredentials,
+        cloning: bundle.clone !== undefined,
+      })),
+    );
   }
   const firing = firingTriggers(schema, bundle, tables, found.vacating);
   return {

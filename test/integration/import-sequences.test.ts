@@ -3,7 +3,13 @@ import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import type { TestDatabase } from "../harness/database.ts";
 import { edit, forge } from "../harness/forge.ts";
-import { deleteTenant, freshBundle, importBytes, withDatabase } from "../harness/import.ts";
+import {
+  assertImportRefused,
+  deleteTenant,
+  freshBundle,
+  importBytes,
+  withDatabase,
+} from "../harness/import.ts";
 import { withSmallSchema } from "../harness/small-schema.ts";
 import { exportBundle } from "../harness/tenant-bundle.ts";
 
@@ -25,6 +31,11 @@ async function nextId(database: TestDatabase): Promise<number> {
      WHERE tenant_id = (SELECT id FROM tenants WHERE slug = 'acme') LIMIT 1
     RETURNING id`);
   return Number(row?.id);
+}
+
+/** A number as it stands, however long. */
+function bigNumber(text: string): unknown {
+  return (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(text);
 }
 
 /** Acme's bundle, its last log line with a higher id. */
@@ -118,16 +129,71 @@ for (const last of [-200, -9_007_199_254_740]) {
     }));
 }
 
-test("ids past a sequence's end move it to its end, once", () =>
+test("ids past a sequence's end are refused, unless it stands there already", () =>
   withDatabase("sequences-end", async (database) => {
     await loseRows(database);
     await database.query(`ALTER SEQUENCE ${logs} INCREMENT BY 7 MAXVALUE 100`);
     const bundle = await freshBundle("acme");
-    await importBytes(database.url, bundle);
+    const error = await assertImportRefused(
+      database,
+      bundle,
+      {},
+      {
+        exitCode: 4,
+        message:
+          /^a row of "public\.execution_logs" has an id \(id\) after which sequence "public\.execution_logs_id_seq" would have 0 values left, of 15 now; nothing was written$/,
+        hint: /All tenants draw from it/,
+      },
+    );
+    assert.equal(error.code, "sequence-used-up");
+    await database.query(`SELECT setval('${logs}', 99)`);
+    const { plan } = await importBytes(database.url, bundle);
+    assert.deepEqual(
+      plan.sequences.filter(({ sequence }) => sequence === logs),
+      [],
+    );
     assert.equal(await position(database), 99);
     const again = await importBytes(database.url, bundle);
     assert.equal(again.applied, false);
   }));
+
+for (const id of ["9223372036854775807", "9223372036854000000", "9222000000000000000"]) {
+  test(`one id of ${id} does not use up the sequence of all tenants`, () =>
+    withDatabase("sequences-used-up", async (database) => {
+      await deleteTenant(database, "acme");
+      const bundle = await forge(await freshBundle("acme"), {
+        rows: { execution_logs: edit({ id: bigNumber(id) }) },
+      });
+      await assertImportRefused(
+        database,
+        bundle,
+        {},
+        { exitCode: 4, message: /^a row of "public\.execution_logs" has an id .* values left/ },
+      );
+    }));
+}
+
+test("a row that is left as it is moves no sequence for a number that it does not have", () =>
+  withSmallSchema(
+    "sequences-kept",
+    `CREATE TABLE tenants (id integer PRIMARY KEY, slug text UNIQUE);
+     CREATE TABLE parts (id integer PRIMARY KEY, no numeric NOT NULL DEFAULT 0,
+                         tenant_id integer NOT NULL REFERENCES tenants);
+     CREATE SEQUENCE numbers OWNED BY parts.no;
+     ALTER TABLE parts ALTER no SET DEFAULT nextval('numbers');
+     INSERT INTO tenants VALUES (1, 'one');
+     INSERT INTO parts VALUES (1, 77.5, 1), (2, 'NaN', 1)`,
+    { root: { table: "public.tenants", key: "id", lookup: ["slug"] } },
+    async ({ database, profile }) => {
+      const { bytes } = await exportBundle(database.url, "one", { profile });
+      await database.query("UPDATE parts SET no = 5 WHERE id = 1");
+      const choice = { profile, mode: "missing" } as const;
+      const kept = await importBytes(database.url, bytes, choice);
+      assert.deepEqual(kept.plan.sequences, []);
+      const back = await importBytes(database.url, bytes, { profile, mode: "overwrite" });
+      assert.deepEqual(back.plan.sequences, [{ sequence: "public.numbers", from: "0", to: "77" }]);
+    },
+  ));
 
 test("identity columns keep the ids of the bundle, and give free ones afterwards", () =>
   withDatabase("sequences-identity", async (database) => {

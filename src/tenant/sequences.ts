@@ -67,23 +67,33 @@ export async function planSequences(
  */
 export async function moveSequences(session: Session, bundle: StagedBundle): Promise<void> {
   for (const { sequence, furthest } of await sequenceTargets(session, bundle)) {
-    for (let attempt = 1; ; attempt += 1) {
-      const gap = stepsBetween(sequence, await lastDrawn(session, sequence), furthest);
-      if (gap <= 0n) break;
-      if (gap > largestDraw) {
-        const obstacle = await restart(session, sequence, furthest);
-        if (obstacle === undefined) break;
-        if (gap > farthestDraw) {
-          if (!isHeld(obstacle) || attempt === restartAttempts) {
-            throw tooFarBehind(sequence, gap, obstacle);
-          }
-          // Those who queued behind us go first.
-          await setTimeout(500);
-          continue;
+    await moveSequence(session, sequence, furthest);
+  }
+}
+
+/** As `moveSequences`, of one sequence: what it gives next is beyond `furthest`, within its limit. */
+export async function moveSequence(
+  session: Session,
+  sequence: OwnedSequence,
+  furthest: bigint,
+): Promise<void> {
+  const to = withinLimit(sequence, furthest);
+  for (let attempt = 1; ; attempt += 1) {
+    const gap = stepsBetween(sequence, await lastDrawn(session, sequence), to);
+    if (gap <= 0n) return;
+    if (gap > largestDraw) {
+      const obstacle = await restart(session, sequence, to);
+      if (obstacle === undefined) return;
+      if (gap > farthestDraw) {
+        if (!isHeld(obstacle) || attempt === restartAttempts) {
+          throw tooFarBehind(sequence, gap, obstacle);
         }
+        // Those who queued behind us go first.
+        await setTimeout(500);
+        continue;
       }
-      await draw(session, sequence, gap > largestDraw ? largestDraw : gap);
     }
+    await draw(session, sequence, gap > largestDraw ? largestDraw : gap);
   }
 }
 

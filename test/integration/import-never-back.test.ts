@@ -190,6 +190,23 @@ test("replace keeps append-only rows that the bundle lacks, and what they refer 
     assert.equal(again.applied, false);
   }));
 
+test("of very many rows that replace keeps, some are listed and the others counted", () =>
+  withDatabase("append-only-many", async (database) => {
+    const bundle = await freshBundle("acme");
+    await database.query(`
+      INSERT INTO audit_events (tenant_id, actor_type, action, resource_type, resource_id)
+      SELECT ${acme}, 'SYSTEM', 'live.work', 'tenant', n FROM generate_series(1, 20000) n`);
+    const before = await digestOf(database);
+    const { plan } = await importBytes(database.url, bundle, { mode: "replace" });
+    await assertUnchanged(database, before);
+    const notes = plan.notes.filter(({ kind }) => kind === "append-only");
+    assert.equal(notes.length, 10_001);
+    assert.deepEqual(
+      notes.filter(({ row }) => row === undefined).map(({ reason }) => reason),
+      ["10000 more row(s) are not in the bundle, and stay; rows of this table are never deleted"],
+    );
+  }));
+
 test("a revoked serial is linked to its agent again when the agent comes back, not otherwise", () =>
   withDatabase("relink", async (database) => {
     const bundle = await freshBundle("acme");

@@ -20,8 +20,7 @@ export async function noteCredentials(
   staged: StagedTable,
   { expiring = false, cloning = false } = {},
 ): Promise<readonly PlanNote[]> {
-  const { table, stage, key, present } = staged;
-  const secrets = schema.profile.secrets[table.name] ?? [];
+  const { table, stage, present, secrets } = staged;
   if (secrets.length === 0) return [];
   const oneWay = oneWayColumns(schema, table.name).filter((column) => present.has(column));
   // What a clone drops fits nothing any more.
@@ -30,7 +29,7 @@ export async function noteCredentials(
   const { valid, each, all } = oneWay.length > 0 ? revocable(oneWay) : lasting(kept, expiring);
   const notes = await noteRows(
     session,
-    sql`SELECT ${rowKeyText("s", key)} AS key FROM ${stage} AS s
+    sql`SELECT ${rowKeyText("s", staged)} AS key FROM ${stage} AS s
          WHERE ${valid} AND ${isInserted(staged, "s")}`,
     {
       kind: "credentials",

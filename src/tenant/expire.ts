@@ -26,7 +26,7 @@ export async function expireCredentials(
   for (const staged of bundle.tables) {
     const now = expiryColumns(schema, staged);
     if (now.length === 0) continue;
-    const { table, stage, key } = staged;
+    const { table, stage } = staged;
     const valid = oneWayColumns(schema, table.name).filter((c) => staged.present.has(c));
     const set = Object.entries(schema.profile.expire[table.name]?.set ?? {}).filter(([name]) =>
       staged.present.has(name),
@@ -42,7 +42,7 @@ export async function expireCredentials(
           sql`UPDATE ${stage} AS s SET ${sql.join(assignments)}
                WHERE ${conjunction(valid.map((c) => sql`${sql.id("s", c)} IS NULL`))}
                  AND NOT ${isLive(staged, "s")}
-              RETURNING ${rowKeyText("s", key)} AS key`,
+              RETURNING ${rowKeyText("s", staged)} AS key`,
           {
             kind: "expired",
             table: table.name,

@@ -98,7 +98,7 @@ async function createExtra(
 async function keepAppendOnly(session: Session, staged: StagedTable): Promise<readonly PlanNote[]> {
   return await noteRows(
     session,
-    sql`DELETE FROM ${staged.extra} AS e RETURNING ${rowKeyText("e", staged.key)} AS key`,
+    sql`DELETE FROM ${staged.extra} AS e RETURNING ${rowKeyText("e", staged)} AS key`,
     {
       kind: "append-only",
       table: staged.table.name,
@@ -129,7 +129,7 @@ async function keepReferenced(
     session,
     sql`DELETE FROM ${target.extra} AS e USING ${relation(target.table)} AS l
          WHERE ${columnsEqual("l", target.key, "e")} AND (${now} OR ${then})
-        RETURNING ${rowKeyText("e", target.key)} AS key`,
+        RETURNING ${rowKeyText("e", target)} AS key`,
     {
       kind: "still-referenced",
       table: target.table.name,

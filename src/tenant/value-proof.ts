@@ -48,7 +48,7 @@ async function cutValues(session: Session, staged: StagedTable): Promise<readonl
   const counts = keyMayBeCut ? sql`TRUE` : isWritten(staged, "s");
   const types = staged.narrowing.map((column) => `${column.name} ${column.type}`).join(", ");
   const { rows } = await sql<{ key: string }>`
-    SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
+    SELECT ${rowKeyText("s", staged)} AS key FROM ${staged.stage} AS s
      WHERE ${sql.id("s", cutColumn)} AND ${counts} LIMIT ${maxListedRows}`.execute(session.db);
   return rows.map((row) => ({
     kind: "invalid",
@@ -62,7 +62,7 @@ async function missingValues(session: Session, staged: StagedTable): Promise<rea
   const conflicts: Conflict[] = [];
   for (const column of staged.mayBeNull) {
     const { rows } = await sql<{ key: string }>`
-      SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
+      SELECT ${rowKeyText("s", staged)} AS key FROM ${staged.stage} AS s
        WHERE ${sql.id("s", column.name)} IS NULL AND ${isWritten(staged, "s")} LIMIT ${maxListedRows}`.execute(
       session.db,
     );
@@ -84,7 +84,7 @@ async function failedChecks(session: Session, staged: StagedTable): Promise<read
     if (!check.columns.every((column) => staged.present.has(column))) continue;
     // The expression names the columns bare, so it must see no other table.
     const { rows } = await sql<{ key: string }>`
-      SELECT ${rowKeyText("s", staged.key)} AS key
+      SELECT ${rowKeyText("s", staged)} AS key
         FROM (SELECT * FROM ${staged.stage} WHERE NOT (${sql.raw(check.expression)})) AS s
        WHERE ${isWritten(staged, "s")} LIMIT ${maxListedRows}`.execute(session.db);
     for (const row of rows) {

@@ -63,24 +63,26 @@ export async function makePlan(
   const adapted = await adaptRows(session, schema, bundle, options);
   const found = await compareAndSettle(session, schema, bundle, options, part.within);
   refuseConflicts(found.conflicts, cloneAdvice(bundle));
+  const counting = { settled: found.settled, ofPart: options.selection !== undefined };
+  const tables: TablePlan[] = [];
+  const credentials: PlanNote[] = [];
+  for (const staged of bundle.tables) {
+    tables.push(await countActions(session, staged, counting));
+    const noted = await noteCredentials(session, schema, staged, {
+      expiring: options.expireCredentials,
+      cloning: bundle.clone !== undefined,
+    });
+    credentials.push(...noted);
+  }
+  const makesTenant = tables.some(({ table, insert }) => table === schema.root.table && insert > 0);
   const notes: PlanNote[] = [
     ...part.notes,
     ...cloned.notes,
-    ...auditNotes(schema, options),
+    ...auditNotes(schema, options, makesTenant),
     ...ofRowsThatAreIn(adapted, found),
     ...found.notes,
+    ...credentials,
   ];
-  const counting = { settled: found.settled, ofPart: options.selection !== undefined };
-  const tables: TablePlan[] = [];
-  for (const staged of bundle.tables) {
-    tables.push(await countActions(session, staged, counting));
-    notes.push(
-      ...(await noteCredentials(session, schema, staged, {
-        expiring: options.expireCredentials,
-        cloning: bundle.clone !== undefined,
-      })),
-    );
-  }
   const firing = firingTriggers(schema, bundle, tables, found.vacating);
   return {
     plan: {

@@ -149,6 +149,26 @@ test("an undo leaves the import's event, and appends one of its own with --audit
     ]);
   }));
 
+test("an import with --audit that makes the tenant says that it cannot be undone", () =>
+  withUndoable("audit-event-made", async (undoable) => {
+    const { database } = undoable;
+    const bytes = await freshBundle("acme");
+    await deleteTenant(database, "acme");
+    const { receipt, plan } = await importWithReceipt(undoable, bytes, { audit: true });
+    const [note] = plan.notes.filter(({ kind }) => kind === "audit");
+    assert.match(
+      note?.reason ?? "",
+      /; the import makes the tenant, and cannot be undone with it, because the event hangs on it$/,
+    );
+    const [event] = await database.query<{ id: string }>(
+      `SELECT id FROM audit_events WHERE ${ours}`,
+    );
+    await assert.rejects(undo(undoable, receipt), {
+      exitCode: 4,
+      message: new RegExp(`public\\.audit_events \\(id\\)=\\(${event?.id}\\)`),
+    });
+  }));
+
 test("an undo that deletes the tenant has no log to write to, and says so", () =>
   withUndoable("audit-event-gone", async (undoable) => {
     const bytes = await freshBundle("acme");

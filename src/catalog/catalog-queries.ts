@@ -14,7 +14,8 @@ export interface TableRow {
   of_extension: boolean;
   row_security: boolean;
   estimated_rows: string;
-  storage: number[];
+  /** OIDs as text, since they may be beyond int4. */
+  storage: string[] | null;
 }
 
 export async function readTables(session: Session): Promise<TableRow[]> {
@@ -25,11 +26,11 @@ export async function readTables(session: Session): Promise<TableRow[]> {
                     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                       AND d.deptype = 'e' /*member of an extension*/) AS of_extension,
            storage.rows::bigint AS estimated_rows,
-           storage.oids::int4[] AS storage
+           storage.oids::text[] AS storage
       FROM pg_class c
       JOIN pg_namespace n ON n.oid = c.relnamespace
      CROSS JOIN LATERAL (
-           SELECT sum(greatest(leaf.reltuples, 0)) AS rows, array_agg(leaf.oid::int4) AS oids
+           SELECT sum(greatest(leaf.reltuples, 0)) AS rows, array_agg(leaf.oid) AS oids
              FROM pg_class leaf
             WHERE leaf.oid = c.oid AND c.relkind <> 'p'
                OR c.relkind = 'p' AND leaf.relkind <> 'p'
@@ -40,7 +41,7 @@ export async function readTables(session: Session): Promise<TableRow[]> {
        AND n.nspname NOT IN ('pg_catalog', 'information_schema')
        AND n.nspname NOT LIKE 'pg\\_toast%'
      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`.execute(session.db);
-  return rows.map((row) => ({ ...row, storage: row.storage ?? [] }));
+  return rows;
 }
 
 export async function readTypes(session: Session): Promise<Map<number, TypeRow>> {

@@ -111,7 +111,9 @@ export function ownedBy(
     if (leadsToRootKey(step, root)) {
       const [column = root.key] = step.columns;
       const own = step.columns[step.toColumns.indexOf(root.key)] ?? column;
-      return sql`coalesce(${sql.id(alias, own)} = ${key}, FALSE)`;
+      // Unlike coalesce(…, FALSE) this is a condition that an index can serve.
+      const held = sql.id(alias, own);
+      return sql`(${held} = ${key} AND ${held} IS NOT NULL)`;
     }
     const parent = catalog.tables.get(step.to);
     if (parent === undefined) return sql`FALSE`;

@@ -22,6 +22,7 @@ import {
   readTriggers,
   readTypes,
   readUniqueIndexes,
+  type SequenceRow,
   type UniqueIndexRow,
 } from "./catalog-queries.ts";
 import { encodingOf, type TypeRow, underlyingType } from "./value-encoding.ts";
@@ -73,16 +74,10 @@ async function read(session: Session): Promise<Catalog> {
       foreignKeys: (foreignKeys.get(row.oid) ?? []).flatMap((fk) => toForeignKey(fk, name, nameOf)),
       checks: checks.get(row.oid) ?? [],
       triggers: triggers.get(row.oid) ?? [],
-      sequences: (sequences.get(row.oid) ?? []).map(
-        (s): OwnedSequence => ({
-          schema: s.schema,
-          relation: s.relation,
-          column: s.column,
-          increment: BigInt(s.increment),
-          limit: BigInt(s.limit),
-        }),
-      ),
-      storage: row.storage,
+      sequences: (sequences.get(row.oid) ?? [])
+        .filter((s) => holdsDrawnValues(columns.get(row.oid) ?? [], s.column, types))
+        .map(toOwnedSequence),
+      storage: (row.storage ?? []).map(Number),
       rowSecurity: row.row_security,
       estimatedRows: Math.max(0, Number(row.estimated_rows)),
     });
@@ -118,6 +113,38 @@ function toColumn(
     generatedAs: row.generated === "" ? undefined : (row.default_expression ?? "NULL"),
     encoding: encodingOf(row.type_oid, types),
     enumLabels: underlying === undefined ? undefined : enums.get(underlying.oid),
+  };
+}
+
+/**
+ * The column's values are those that its sequence gives: it is a number, and its default makes
+ * nothing else of what it draws, as `'INV-' || nextval(…)` does.
+ */
+function holdsDrawnValues(
+  columns: readonly ColumnRow[],
+  name: string,
+  types: ReadonlyMap<number, TypeRow>,
+): boolean {
+  const column = columns.find((each) => each.name === name);
+  if (column === undefined) return false;
+  const type = underlyingType(column.type_oid, types);
+  if (type?.schema !== "pg_catalog" || !numberTypes.has(type.name)) return false;
+  return column.identity !== "" || plainDraw.test(column.default_expression ?? "");
+}
+
+const numberTypes: ReadonlySet<string> = new Set(["int2", "int4", "int8", "numeric"]);
+
+/** `nextval('public.s'::regclass)`, perhaps cast to a number of another size. */
+const plainDraw =
+  /^\(?nextval\('(?:[^']|'')+'::regclass\)\)?(?:::(?:smallint|integer|bigint|numeric))?$/;
+
+function toOwnedSequence(row: SequenceRow): OwnedSequence {
+  return {
+    schema: row.schema,
+    relation: row.relation,
+    column: row.column,
+    increment: BigInt(row.increment),
+    limit: BigInt(row.limit),
   };
 }
 

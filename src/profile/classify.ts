@@ -8,6 +8,8 @@ import {
 import { orderTables } from "../catalog/order.ts";
 import { findOwnership, type Ownership, type Root } from "../catalog/ownership.ts";
 import { AppError, ExitCode } from "../errors.ts";
+import { nKudo } from "./n-kudo.ts";
+import { missingColumn } from "./named-columns.ts";
 import type { Profile, ProfileReference } from "./profile.ts";
 
 /** A catalog read with a profile: which tables are a tenant's own, and in which order. */
@@ -46,6 +48,7 @@ export function classify(
   options: ClassifyOptions = {},
 ): TenantSchema {
   const rootTable = requireRoot(catalog, profile);
+  requireColumns(catalog, profile);
   const root: Root = { table: rootTable.name, key: profile.root.key };
   const references = collectReferences(catalog, profile);
   const global = new Set([
@@ -122,6 +125,14 @@ function requireRoot(catalog: Catalog, profile: Profile): Table {
     }
   }
   return table;
+}
+
+/** The built-in profile fits databases that lack columns of later migrations. */
+function requireColumns(catalog: Catalog, profile: Profile): void {
+  const missing = profile === nKudo ? undefined : missingColumn(catalog, profile);
+  if (missing === undefined) return;
+  const { entry, table, column } = missing;
+  throw profileError(profile, `"${table}" has no column "${column}", which "${entry}" names`);
 }
 
 function collectReferences(

@@ -4,6 +4,7 @@ import { columnList } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { type AuditEntry, entryHash } from "./audit-chain.ts";
 import { type AuditLog, lockLog, logEnd, timeText } from "./audit-log.ts";
+import { moveSequence } from "./sequences.ts";
 
 export interface AuditEvent {
   /** Such as `tenant.imported`. */
@@ -26,7 +27,10 @@ export async function appendAuditEvent(
 ): Promise<number> {
   const { table, chain } = log;
   await lockLog(session, log);
-  const { hash: previousHash } = await logEnd(session, log);
+  const { order, hash: previousHash } = await logEnd(session, log);
+  // The rows before it may hold ids that the sequence has not come to.
+  const sequence = table.sequences.find((each) => each.column === chain.order);
+  if (sequence !== undefined) await moveSequence(session, sequence, order);
   // The hash is of the values as they will be stored: jsonb has a form of its own.
   const { rows } = await sql<{ metadata: string; moment: string; occurredAt: string }>`
     SELECT ${JSON.stringify(metadata)}::jsonb::text AS metadata, at::text AS moment,
@@ -64,6 +68,7 @@ export async function appendAuditEvent(
     VALUES (${sql.join(values)})
     RETURNING (${sql.id("l", chain.previous)} = ${sql.lit(previousHash)}
            AND ${sql.id("l", chain.own)} = ${sql.lit(own)}
+           AND ${sql.id("l", chain.order)} > ${sql.lit(String(order))}::bigint
            AND l.action = ${sql.lit(action)} AND l.resource_id = ${sql.lit(tenantId)}
            AND l.metadata_json::text = ${sql.lit(stored.metadata)}) AS "asMeant"`.execute(
     session.db,

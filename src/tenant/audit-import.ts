@@ -21,10 +21,22 @@ export function requireAuditLog(schema: OpenSchema, options: AuditOptions): Audi
   return options.audit === true ? auditLogOf(schema, "--audit") : undefined;
 }
 
+/** The note about the event of an import, which stands in the way of an undo that deletes its tenant. */
 export function auditNotes(
   schema: OpenSchema,
   options: AuditOptions,
-  action = actionOf(options),
+  makesTenant: boolean,
+): readonly PlanNote[] {
+  const lasting =
+    "; the import makes the tenant, and cannot be undone with it, because the event hangs on it";
+  return eventNotes(schema, options, actionOf(options), makesTenant ? lasting : "");
+}
+
+function eventNotes(
+  schema: OpenSchema,
+  options: AuditOptions,
+  action: string,
+  also = "",
 ): readonly PlanNote[] {
   const log = requireAuditLog(schema, options);
   if (log === undefined) return [];
@@ -32,7 +44,7 @@ export function auditNotes(
     {
       kind: "audit",
       table: log.table.name,
-      reason: `an event "${action}" is appended to the log; other writers of the log wait from then on until all is committed`,
+      reason: `an event "${action}" is appended to the log; other writers of the log wait from then on until all is committed${also}`,
     },
   ];
 }
@@ -84,7 +96,7 @@ export function undoAuditNotes(
   tenantGoes: boolean,
 ): readonly PlanNote[] {
   const log = requireAuditLog(schema, options);
-  if (log === undefined || !tenantGoes) return auditNotes(schema, options, undone);
+  if (log === undefined || !tenantGoes) return eventNotes(schema, options, undone);
   const reason = "no event is appended: it would belong to the tenant, which goes";
   return [{ kind: "audit", table: log.table.name, reason }];
 }

@@ -57,7 +57,7 @@ export async function proveRoot(
   const { id } = bundle.tenant;
   if (staged !== undefined && staged.rows > 0) {
     const { rows } = await sql<{ key: string }>`
-      SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
+      SELECT ${rowKeyText("s", staged)} AS key FROM ${staged.stage} AS s
        WHERE ${sql.id("s", schema.root.key)}::text <> ${id} LIMIT ${maxListedRows}`.execute(
       session.db,
     );
@@ -114,7 +114,7 @@ async function requireLiveTenant(
 
 async function foreignRows(session: Session, staged: StagedTable): Promise<readonly Conflict[]> {
   const { rows } = await sql<{ key: string; orphan: boolean }>`
-    SELECT ${rowKeyText("m", staged.key)} AS key, NOT "pgtenant$has_owner" AS orphan
+    SELECT ${rowKeyText("m", staged)} AS key, NOT "pgtenant$has_owner" AS orphan
       FROM ${staged.match} AS m WHERE "pgtenant$action" = 'foreign'
      LIMIT ${maxListedRows}`.execute(session.db);
   return rows.map((row) => ({
@@ -149,7 +149,7 @@ async function ownerlessRows(
           AND (m."pgtenant$owned" OR m."pgtenant$action" = 'same'))`
     : sql`FALSE`;
   const { rows } = await sql<{ key: string }>`
-    SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
+    SELECT ${rowKeyText("s", staged)} AS key FROM ${staged.stage} AS s
      WHERE NOT ${hasOwner(schema.ownership, staged.table, "s")} AND NOT ${letsGo}
      LIMIT ${maxListedRows}`.execute(session.db);
   return rows.map((row) => ({
@@ -173,7 +173,7 @@ async function proveReference(
   if (target === undefined) return [];
   const list = (where: ReturnType<typeof sql>) =>
     sql<{ key: string; elsewhere: boolean }>`
-      SELECT ${rowKeyText("s", staged.key)} AS key,
+      SELECT ${rowKeyText("s", staged)} AS key,
              EXISTS (SELECT FROM ${relation(target)} AS x
                       WHERE ${columnsEqual("x", key.toColumns, "s", key.columns)}) AS elsewhere
         FROM ${staged.stage} AS s WHERE ${where} LIMIT ${maxListedRows}`.execute(session.db);

@@ -5,9 +5,9 @@ import { carriesTenant, ownedBy, relation } from "../catalog/ownership.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import { allPresent, columnsEqual, conjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
-import { isOwned, keyOf, referencesOf } from "../profile/classify.ts";
+import { isOwned, referencesOf } from "../profile/classify.ts";
 import type { OpenSchema } from "./open-schema.ts";
-import { rowKeyText } from "./row-key.ts";
+import { rowKeyOf, rowKeyText } from "./row-key.ts";
 
 const maxListed = 1000;
 
@@ -60,7 +60,7 @@ function foreignReferences(
   const { catalog, root, ownership } = schema;
   const before = sql.lit(`${table.name} `);
   const behind = sql.lit(`: ${key.columns.join(", ")} -> ${key.to}`);
-  return sql`(SELECT concat(${before}, ${rowKeyText("l", keyOf(table))}, ${behind}) AS row
+  return sql`(SELECT concat(${before}, ${rowKeyText("l", rowKeyOf(schema, table))}, ${behind}) AS row
       FROM ${relation(table)} AS l
       JOIN ${relation(target)} AS p ON ${columnsEqual("p", key.toColumns, "l", key.columns)}
      WHERE ${conjunction([

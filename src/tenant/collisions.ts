@@ -111,7 +111,7 @@ async function settleTable(settling: Settling, staged: StagedTable): Promise<boo
     (candidate) => sql`
       SELECT ${columnList(key, "s")},
              ${holderOf(key, "l")},
-             concat(${sql.lit(collidesIn(candidate.index))}, ${rowKeyText("l", key)}, ' holds') AS ${reason}
+             concat(${sql.lit(collidesIn(candidate.index))}, ${rowKeyText("l", staged)}, ' holds') AS ${reason}
         FROM ${collidingRows(schema, bundle, candidate)}`,
   );
   await sql`CREATE TEMPORARY TABLE ${pairs} AS
@@ -138,9 +138,10 @@ async function settleTable(settling: Settling, staged: StagedTable): Promise<boo
 /** Only one live row, of the tenant itself, can stand for a row of the bundle, and for no other. */
 async function notAdoptable(
   { session, schema, bundle }: Settling,
-  { table, key, stage, out }: StagedTable,
+  staged: StagedTable,
   pairs: RawBuilder<unknown>,
 ): Promise<readonly Conflict[]> {
+  const { table, key, stage, out } = staged;
   const holder = holderNames(key);
   const owned = ownedBy(
     schema.catalog,
@@ -155,7 +156,7 @@ async function notAdoptable(
      WHERE ${columnsEqual("d", same, "c")} AND NOT ${columnsEqual("d", different, "c")} AND NOT d.${live})`;
   const { rows } = await sql<{ key: string; reason: string; why: string }>`
     SELECT DISTINCT * FROM (
-      SELECT ${rowKeyText("c", key)} AS key, c.${reason} AS reason, CASE
+      SELECT ${rowKeyText("c", staged)} AS key, c.${reason} AS reason, CASE
           WHEN NOT EXISTS (SELECT FROM ${relation(table)} AS r
                             WHERE ${columnsEqual("r", key, "c", holder)} AND ${owned})
             THEN ', which is not this tenant''s own'
@@ -183,7 +184,7 @@ async function rootOut({ session, schema, bundle }: Settling): Promise<readonly 
   const root = bundle.tables.find(({ table }) => table.name === schema.root.table);
   if (root === undefined) return [];
   const { rows } = await sql<{ key: string; reason: string }>`
-    SELECT ${rowKeyText("x", root.key)} AS key, x.${reason} AS reason
+    SELECT ${rowKeyText("x", root)} AS key, x.${reason} AS reason
       FROM ${root.out} AS x WHERE NOT x.${live}`.execute(session.db);
   return rows.map((row) => ({
     kind: "collision",

@@ -9,13 +9,7 @@ import { columnsEqual, conjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { type Deviation, deviationColumn } from "./diff-rows.ts";
 import type { DiffFinding } from "./diff-types.ts";
-import {
-  columnDifference,
-  differingColumns,
-  rowLabel,
-  type SentColumn,
-  secretsOf,
-} from "./diff-values.ts";
+import { columnDifference, differingColumns, rowLabel, type SentColumn } from "./diff-values.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { rowKeyText } from "./row-key.ts";
 import type { StagedTable } from "./staging.ts";
@@ -64,8 +58,7 @@ function findingsQuery(
   limit: number | undefined,
 ): RawBuilder<unknown> {
   const { table, key, stage, match, extra } = staged;
-  const secrets = secretsOf(schema, staged);
-  const fields = [sql`'row', ${rowKeyText("d", key, secrets)}`];
+  const fields = [sql`'row', ${rowKeyText("d", staged)}`];
   const joins: RawBuilder<unknown>[] = [];
   const join = (rows: RawBuilder<unknown>, alias: "l" | "s") => {
     joins.push(sql`JOIN ${rows} AS ${sql.id(alias)} ON ${columnsEqual(alias, key, "d")}`);
@@ -78,7 +71,7 @@ function findingsQuery(
   if (kind === "different") {
     join(stage, "s");
     join(relation(table), "l");
-    fields.push(sql`'columns', ${differingColumns(schema, staged)}`);
+    fields.push(sql`'columns', ${differingColumns(staged)}`);
   } else if (label !== undefined) {
     join(side === "s" ? stage : relation(table), side);
   }

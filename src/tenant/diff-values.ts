@@ -22,8 +22,8 @@ const maxLabelCharacters = 120;
  * The columns in which the rows `l` and `s` differ, as a JSON array. A secret's value does not
  * leave the server.
  */
-export function differingColumns(schema: OpenSchema, staged: StagedTable): RawBuilder<unknown> {
-  const secrets = secretsOf(schema, staged);
+export function differingColumns(staged: StagedTable): RawBuilder<unknown> {
+  const { secrets } = staged;
   const each = staged.columns.map((column) => {
     const name = sql.lit(column.name);
     const sent = secrets.includes(column.name)
@@ -82,15 +82,11 @@ export function rowLabel(
     (column) =>
       staged.present.has(column) &&
       !staged.key.includes(column) &&
-      !secretsOf(schema, staged).includes(column),
+      !staged.secrets.includes(column),
   );
   if (columns.length === 0) return undefined;
   const values = columns.map((column) => sql`${sql.id(alias, column)}::text`);
   return sql`left(coalesce(${sql.join(values)}), ${sql.lit(maxLabelCharacters)})`;
-}
-
-export function secretsOf(schema: OpenSchema, staged: StagedTable): readonly string[] {
-  return schema.profile.secrets[staged.table.name] ?? [];
 }
 
 function isBytes(column: Column): boolean {

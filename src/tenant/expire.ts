@@ -1,10 +1,10 @@
 import { sql } from "kysely";
-import { conjunction, disjunction } from "../postgres/identifiers.ts";
+import { conjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { oneWayColumns } from "../profile/classify.ts";
 import { valueError } from "./fence.ts";
 import type { PlanNote } from "./import-types.ts";
-import { isInserted, isLive } from "./matching.ts";
+import { isLive } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { noteRows } from "./plan-notes.ts";
 import { rowKeyText } from "./row-key.ts";
@@ -26,7 +26,7 @@ export async function expireCredentials(
   for (const staged of bundle.tables) {
     const now = expiryColumns(schema, staged);
     if (now.length === 0) continue;
-    const { table, stage, key } = staged;
+    const { table, stage } = staged;
     const valid = oneWayColumns(schema, table.name).filter((c) => staged.present.has(c));
     const set = Object.entries(schema.profile.expire[table.name]?.set ?? {}).filter(([name]) =>
       staged.present.has(name),
@@ -42,7 +42,7 @@ export async function expireCredentials(
           sql`UPDATE ${stage} AS s SET ${sql.join(assignments)}
                WHERE ${conjunction(valid.map((c) => sql`${sql.id("s", c)} IS NULL`))}
                  AND NOT ${isLive(staged, "s")}
-              RETURNING ${rowKeyText("s", key)} AS key`,
+              RETURNING ${rowKeyText("s", staged)} AS key`,
           {
             kind: "expired",
             table: table.name,
@@ -54,32 +54,6 @@ export async function expireCredentials(
     } catch (error) {
       throw valueError(error, schema, `"expire" of "${table.name}"`);
     }
-  }
-  return notes;
-}
-
-/** Tables whose secrets come back and cannot be revoked, such as those with password hashes. */
-export async function noteLastingSecrets(
-  session: Session,
-  schema: OpenSchema,
-  bundle: StagedBundle,
-): Promise<readonly PlanNote[]> {
-  const notes: PlanNote[] = [];
-  for (const staged of bundle.tables) {
-    const { table, stage } = staged;
-    const secrets = (schema.profile.secrets[table.name] ?? []).filter((c) => staged.present.has(c));
-    if (secrets.length === 0 || expiryColumns(schema, staged).length > 0) continue;
-    const filled = secrets.map((c) => sql`nullif(${sql.id("s", c)}::text, '') IS NOT NULL`);
-    const { rows } = await sql<{ count: string }>`
-      SELECT count(*) AS count FROM ${stage} AS s
-       WHERE ${disjunction(filled)} AND ${isInserted(staged, "s")}`.execute(session.db);
-    const count = Number(rows[0]?.count ?? 0);
-    if (count === 0) continue;
-    notes.push({
-      kind: "credentials",
-      table: table.name,
-      reason: `${count} row(s) come back with ${secrets.join(", ")} as in the bundle: this table has no column that says a credential is revoked, so --expire-credentials cannot end them`,
-    });
   }
   return notes;
 }

@@ -63,7 +63,7 @@ export function leaveToLiveRows(
            inState("s", rule, states),
            recordsDiffer("l", "s", columns),
          ])}
-        RETURNING ${rowKeyText("s", key)} AS key, ${sql.id("o", rule.column)}::text AS was,
+        RETURNING ${rowKeyText("s", staged)} AS key, ${sql.id("o", rule.column)}::text AS was,
                   ${sql.id("l", rule.column)}::text AS now`,
     {
       kind: "fenced",
@@ -102,7 +102,7 @@ async function endWork(
              inState("s", rule, rule.states),
              sql`NOT ${isLive(staged, "s")}`,
            ])}
-          RETURNING ${rowKeyText("s", key)} AS key, ${sql.id("o", rule.column)}::text AS was`,
+          RETURNING ${rowKeyText("s", staged)} AS key, ${sql.id("o", rule.column)}::text AS was`,
       {
         kind: "fenced",
         table: table.name,

@@ -44,7 +44,7 @@ async function hanging(
     WHERE NOT x.${adopted} AND ${columnsEqual("x", toColumns, "s", columns)}`;
   const action = sql`(SELECT m."pgtenant$action" FROM ${match} AS m WHERE ${columnsEqual("m", key, "s")})`;
   const why = sql`concat(${sql.lit(`refers to ${target.table.name} `)},
-    (SELECT ${rowKeyText("x", target.key)} ${lost} LIMIT 1), ', which stays out')`;
+    (SELECT ${rowKeyText("x", target)} ${lost} LIMIT 1), ', which stays out')`;
   const { numAffectedRows } = await sql`
     WITH gone AS (
       DELETE FROM ${stage} AS s

@@ -53,7 +53,7 @@ export async function keepOneWayColumns(
       UPDATE ${staged.stage} AS s SET ${sql.join(assignments)}
         FROM ${relation(staged.table)} AS l
        WHERE ${columnsEqual("l", staged.key, "s")} AND ${disjunction(differs)}
-      RETURNING ${rowKeyText("s", staged.key)} AS key`;
+      RETURNING ${rowKeyText("s", staged)} AS key`;
     notes.push(
       ...(await noteRows(session, statement, {
         kind: "stays-revoked",

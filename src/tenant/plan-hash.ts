@@ -67,7 +67,13 @@ async function sumsOf(
   // depends on the live rows. New keys, on the other hand, are drawn anew each time.
   const chosen = options.selection !== undefined && options.clone === undefined;
   const lines: RawBuilder<unknown>[] = [
-    line("row", sql`ROW(${columnList(key, "m")}, m."pgtenant$action")`, sql`${match} AS m`),
+    // Whether a row that stays as it is differs from the bundle's makes no other plan.
+    line(
+      "row",
+      sql`ROW(${columnList(key, "m")}, CASE WHEN m."pgtenant$action" IN ('same', 'keep')
+            THEN 'stays' ELSE m."pgtenant$action" END)`,
+      sql`${match} AS m`,
+    ),
     line(
       "altered",
       sql`("l".*)`,

@@ -1,15 +1,13 @@
 import { sql } from "kysely";
 import type { Session } from "../postgres/session.ts";
-import { oneWayColumns } from "../profile/classify.ts";
 import { adaptRows } from "./adapt.ts";
 import { auditNotes } from "./audit-import.ts";
 import { proveRoot } from "./boundary-proof.ts";
 import { cloneAdvice, cloneBundle } from "./clone.ts";
 import { compareAndSettle, ofRowsThatAreIn } from "./collisions.ts";
 import { refuseConflicts } from "./conflicts.ts";
-import { noteLastingSecrets } from "./expire.ts";
+import { noteCredentials } from "./credentials.ts";
 import type { ImportOptions, ImportPlan, PlanNote, TablePlan } from "./import-types.ts";
-import { isInserted } from "./matching.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { hashPlan } from "./plan-hash.ts";
 import { redactionWarnings } from "./redaction.ts";
@@ -65,20 +63,26 @@ export async function makePlan(
   const adapted = await adaptRows(session, schema, bundle, options);
   const found = await compareAndSettle(session, schema, bundle, options, part.within);
   refuseConflicts(found.conflicts, cloneAdvice(bundle));
+  const counting = { settled: found.settled, ofPart: options.selection !== undefined };
+  const tables: TablePlan[] = [];
+  const credentials: PlanNote[] = [];
+  for (const staged of bundle.tables) {
+    tables.push(await countActions(session, staged, counting));
+    const noted = await noteCredentials(session, schema, staged, {
+      expiring: options.expireCredentials,
+      cloning: bundle.clone !== undefined,
+    });
+    credentials.push(...noted);
+  }
+  const makesTenant = tables.some(({ table, insert }) => table === schema.root.table && insert > 0);
   const notes: PlanNote[] = [
     ...part.notes,
     ...cloned.notes,
-    ...auditNotes(schema, options),
+    ...auditNotes(schema, options, makesTenant),
     ...ofRowsThatAreIn(adapted, found),
     ...found.notes,
+    ...credentials,
   ];
-  const counting = { settled: found.settled, ofPart: options.selection !== undefined };
-  const tables: TablePlan[] = [];
-  for (const staged of bundle.tables) {
-    tables.push(await countActions(session, staged, counting));
-    notes.push(...(await noteCredentials(session, schema, staged)));
-  }
-  if (options.expireCredentials) notes.push(...(await noteLastingSecrets(session, schema, bundle)));
   const firing = firingTriggers(schema, bundle, tables, found.vacating);
   return {
     plan: {
@@ -140,28 +144,4 @@ export async function countActions(
     unchanged: of("same"),
     keep: of("keep") + kept,
   };
-}
-
-/** Credentials that were revoked and then deleted cannot be told from those merely deleted. */
-export async function noteCredentials(
-  session: Session,
-  schema: OpenSchema,
-  staged: StagedTable,
-): Promise<readonly PlanNote[]> {
-  const secrets = schema.profile.secrets[staged.table.name] ?? [];
-  const oneWay = oneWayColumns(schema, staged.table.name).filter((c) => staged.present.has(c));
-  if (secrets.length === 0 || oneWay.length === 0) return [];
-  const valid = oneWay.map((column) => sql`${sql.id("s", column)} IS NULL`);
-  const { rows } = await sql<{ count: string }>`
-    SELECT count(*) AS count FROM ${staged.stage} AS s
-     WHERE ${sql.join(valid, sql` AND `)} AND ${isInserted(staged, "s")}`.execute(session.db);
-  const count = Number(rows[0]?.count ?? 0);
-  if (count === 0) return [];
-  return [
-    {
-      kind: "credentials",
-      table: staged.table.name,
-      reason: `${count} row(s) come back as valid credentials (${oneWay.join(", ")} empty); if any was revoked before it was deleted, revoke it again`,
-    },
-  ];
 }

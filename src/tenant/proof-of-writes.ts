@@ -34,7 +34,7 @@ async function readBackTable(session: Session, staged: StagedTable): Promise<voi
   const names = staged.columns.map((column) => column.name);
   const [firstKey = ""] = key;
   const { rows } = await sql<{ key: string }>`
-    SELECT ${rowKeyText("s", key)} AS key
+    SELECT ${rowKeyText("s", staged)} AS key
       FROM ${stage} AS s LEFT JOIN ${relation(table)} AS l ON ${columnsEqual("l", key, "s")}
      WHERE (${sql.id("l", firstKey)} IS NULL OR ${recordsDiffer("l", "s", names)})
        AND ${isWritten(staged, "s")}

@@ -5,6 +5,7 @@ import { columnList, columnsEqual, conjunction } from "../postgres/identifiers.t
 import type { Session } from "../postgres/session.ts";
 import type { PlanNote } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
+import { noteRows } from "./plan-notes.ts";
 import { rowKeyText } from "./row-key.ts";
 import type { StagedBundle, StagedTable } from "./staging.ts";
 
@@ -95,16 +96,16 @@ async function createExtra(
 }
 
 async function keepAppendOnly(session: Session, staged: StagedTable): Promise<readonly PlanNote[]> {
-  const { rows } = await sql<{ key: string }>`
-    DELETE FROM ${staged.extra} AS e RETURNING ${rowKeyText("e", staged.key)} AS key`.execute(
-    session.db,
+  return await noteRows(
+    session,
+    sql`DELETE FROM ${staged.extra} AS e RETURNING ${rowKeyText("e", staged)} AS key`,
+    {
+      kind: "append-only",
+      table: staged.table.name,
+      reason: () => "is not in the bundle; rows of this table are never deleted",
+      others: "are not in the bundle, and stay; rows of this table are never deleted",
+    },
   );
-  return rows.map((row) => ({
-    kind: "append-only",
-    table: staged.table.name,
-    row: row.key,
-    reason: "is not in the bundle; rows of this table are never deleted",
-  }));
 }
 
 /** Takes rows off the list that a row which stays refers to, now or after its update. */
@@ -124,16 +125,18 @@ async function keepReferenced(
     staged === undefined || !key.columns.every((column) => staged.present.has(column))
       ? sql`FALSE`
       : sql`EXISTS (SELECT FROM ${staged.stage} AS s WHERE ${columnsEqual("s", key.columns, "l", key.toColumns)})`;
-  const { rows } = await sql<{ key: string }>`
-    DELETE FROM ${target.extra} AS e USING ${relation(target.table)} AS l
-     WHERE ${columnsEqual("l", target.key, "e")} AND (${now} OR ${then})
-    RETURNING ${rowKeyText("e", target.key)} AS key`.execute(session.db);
-  return rows.map((row) => ({
-    kind: "still-referenced",
-    table: target.table.name,
-    row: row.key,
-    reason: `is not in the bundle, but rows of ${key.from} that stay refer to it`,
-  }));
+  return await noteRows(
+    session,
+    sql`DELETE FROM ${target.extra} AS e USING ${relation(target.table)} AS l
+         WHERE ${columnsEqual("l", target.key, "e")} AND (${now} OR ${then})
+        RETURNING ${rowKeyText("e", target)} AS key`,
+    {
+      kind: "still-referenced",
+      table: target.table.name,
+      reason: () => `is not in the bundle, but rows of ${key.from} that stay refer to it`,
+      others: `are not in the bundle, but rows of ${key.from} that stay refer to them`,
+    },
+  );
 }
 
 /** The live row `alias` is neither deleted nor updated by this import. */

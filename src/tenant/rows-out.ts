@@ -74,12 +74,10 @@ export async function forgetMatches(
 }
 
 /** Each row that stays out, stays as it is, or has a live row that stands for it. */
-export async function noteOut(
-  session: Session,
-  { table, key, out }: StagedTable,
-): Promise<readonly PlanNote[]> {
+export async function noteOut(session: Session, staged: StagedTable): Promise<readonly PlanNote[]> {
+  const { table, out } = staged;
   const rows = (where: RawBuilder<unknown>) => sql`
-    SELECT ${rowKeyText("x", key)} AS key, x.${reason} AS reason, x.${references}::text AS moved
+    SELECT ${rowKeyText("x", staged)} AS key, x.${reason} AS reason, x.${references}::text AS moved
       FROM ${out} AS x WHERE ${where} AND x.${reason} IS NOT NULL`;
   type Row = { readonly key: string; readonly reason: string; readonly moved: string };
   const note = (kind: PlanNote["kind"], where: RawBuilder<unknown>, say: string, end = "") =>

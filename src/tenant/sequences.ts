@@ -1,13 +1,13 @@
 import { setTimeout } from "node:timers/promises";
 import { type RawBuilder, sql } from "kysely";
-import type { OwnedSequence } from "../catalog/catalog.ts";
-import { columnOf } from "../catalog/catalog.ts";
+import { type Column, columnOf, type OwnedSequence } from "../catalog/catalog.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import { qualifiedName } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { SqlState, sqlStateOf } from "../postgres/sqlstates.ts";
 import type { SequenceMove } from "./import-types.ts";
-import type { StagedBundle } from "./staging.ts";
+import { becomesLive } from "./matching.ts";
+import type { StagedBundle, StagedTable } from "./staging.ts";
 
 /** A gap up to this is drawn value by value, which takes no lock. */
 const largestDraw = 100_000n;
@@ -20,21 +20,33 @@ const restartPatience = "500ms";
 
 const restartAttempts = 8;
 
+/** A move that leaves less than this part of a sequence's values is not made for the sake of a row. */
+const leastShare = 1000n;
+
 interface SequenceTarget {
+  readonly table: string;
   readonly sequence: OwnedSequence;
   /** The value furthest along among the rows to restore. */
   readonly furthest: bigint;
 }
 
-/** The sequences that stand behind the ids of the rows in the bundle. */
+/**
+ * The sequences that stand behind the ids of the rows in the bundle.
+ *
+ * @throws {AppError} exit 4 when a row's id would use up a sequence, which all tenants share
+ */
 export async function planSequences(
   session: Session,
   bundle: StagedBundle,
 ): Promise<readonly SequenceMove[]> {
   const moves: SequenceMove[] = [];
-  for (const { sequence, furthest } of await sequenceTargets(session, bundle)) {
+  for (const target of await sequenceTargets(session, bundle)) {
+    const { sequence, furthest } = target;
     const last = await lastDrawn(session, sequence);
     if (stepsBetween(sequence, last, furthest) === 0n) continue;
+    if (valuesAfter(sequence, furthest) * leastShare < valuesAfter(sequence, last)) {
+      throw wouldUseUp(target, last);
+    }
     moves.push({
       sequence: qualifiedName(sequence.schema, sequence.relation),
       from: String(last),
@@ -55,23 +67,33 @@ export async function planSequences(
  */
 export async function moveSequences(session: Session, bundle: StagedBundle): Promise<void> {
   for (const { sequence, furthest } of await sequenceTargets(session, bundle)) {
-    for (let attempt = 1; ; attempt += 1) {
-      const gap = stepsBetween(sequence, await lastDrawn(session, sequence), furthest);
-      if (gap <= 0n) break;
-      if (gap > largestDraw) {
-        const obstacle = await restart(session, sequence, furthest);
-        if (obstacle === undefined) break;
-        if (gap > farthestDraw) {
-          if (!isHeld(obstacle) || attempt === restartAttempts) {
-            throw tooFarBehind(sequence, gap, obstacle);
-          }
-          // Those who queued behind us go first.
-          await setTimeout(500);
-          continue;
+    await moveSequence(session, sequence, furthest);
+  }
+}
+
+/** As `moveSequences`, of one sequence: what it gives next is beyond `furthest`, within its limit. */
+export async function moveSequence(
+  session: Session,
+  sequence: OwnedSequence,
+  furthest: bigint,
+): Promise<void> {
+  const to = withinLimit(sequence, furthest);
+  for (let attempt = 1; ; attempt += 1) {
+    const gap = stepsBetween(sequence, await lastDrawn(session, sequence), to);
+    if (gap <= 0n) return;
+    if (gap > largestDraw) {
+      const obstacle = await restart(session, sequence, to);
+      if (obstacle === undefined) return;
+      if (gap > farthestDraw) {
+        if (!isHeld(obstacle) || attempt === restartAttempts) {
+          throw tooFarBehind(sequence, gap, obstacle);
         }
+        // Those who queued behind us go first.
+        await setTimeout(500);
+        continue;
       }
-      await draw(session, sequence, gap > largestDraw ? largestDraw : gap);
     }
+    await draw(session, sequence, gap > largestDraw ? largestDraw : gap);
   }
 }
 
@@ -83,6 +105,24 @@ function stepsBetween(sequence: OwnedSequence, last: bigint, furthest: bigint): 
   const steps = last + wanted * increment === furthest ? wanted : wanted + 1n;
   const possible = (limit - last) / increment;
   return steps < possible ? steps : possible;
+}
+
+/** How many values the sequence still gives after this one. */
+function valuesAfter({ limit, increment }: OwnedSequence, value: bigint): bigint {
+  return (limit - value) / increment;
+}
+
+function wouldUseUp({ table, sequence, furthest }: SequenceTarget, last: bigint): AppError {
+  const name = qualifiedName(sequence.schema, sequence.relation);
+  return new AppError(
+    "sequence-used-up",
+    ExitCode.refused,
+    `a row of "${table}" has an id (${sequence.column}) after which sequence "${name}" would have ${valuesAfter(sequence, furthest)} values left, of ${valuesAfter(sequence, last)} now; nothing was written`,
+    {
+      hint: `All tenants draw from it. If the bundle's ids are right, move the sequence on first, or give it more values (ALTER SEQUENCE); it stands at ${last}, and would be moved to ${furthest}.`,
+      data: { table, sequence: name, from: String(last), to: String(furthest) },
+    },
+  );
 }
 
 function tooFarBehind(sequence: OwnedSequence, gap: bigint, obstacle: unknown): AppError {
@@ -115,17 +155,34 @@ async function sequenceTargets(
     for (const sequence of staged.table.sequences) {
       const column = columnOf(staged.table, sequence.column);
       if (column === undefined || !staged.present.has(column.name)) continue;
-      const extreme = sequence.increment > 0n ? sql`max` : sql`min`;
       const { rows } = await sql<{ furthest: string | null }>`
-        SELECT ${extreme}(${sql.id(column.name)})::bigint::text AS furthest FROM ${staged.stage}`.execute(
-        session.db,
-      );
+        SELECT ${furthestValue(column, sequence)}::text AS furthest FROM ${staged.stage} AS s
+         WHERE ${hasItsId(staged, column.name, "s")}`.execute(session.db);
       const furthest = rows[0]?.furthest;
       if (furthest == null) continue;
-      targets.push({ sequence, furthest: withinLimit(sequence, BigInt(furthest)) });
+      targets.push({
+        table: staged.table.name,
+        sequence,
+        furthest: withinLimit(sequence, BigInt(furthest)),
+      });
     }
   }
   return targets;
+}
+
+/** After the import a live row has the id of the staged row `alias`. */
+function hasItsId(staged: StagedTable, column: string, alias: string): RawBuilder<boolean> {
+  return staged.key.includes(column) ? sql`TRUE` : becomesLive(staged, alias);
+}
+
+function furthestValue({ name, encoding }: Column, { increment }: OwnedSequence) {
+  const value = sql.id("s", name);
+  const extreme = increment > 0n ? sql`max` : sql`min`;
+  if (encoding.as === "value" && encoding.shape !== "number") return sql`${extreme}(${value})`;
+  // No sequence gives what is no whole number.
+  const whole = increment > 0n ? sql`floor` : sql`ceil`;
+  return sql`${whole}(${extreme}(${value}) FILTER (
+    WHERE ${value}::numeric NOT IN ('NaN', 'Infinity', '-Infinity')))`;
 }
 
 /** Rows may hold ids that their sequence can never reach. */

@@ -60,8 +60,16 @@ export class TableStaging {
   #heldRows: number[] = [];
   #oldTypes: OldTypes = new Map();
 
-  constructor(session: Session, match: TargetMatch, index: number, maxRowBytes: number) {
+  readonly #secrets: readonly string[];
+
+  constructor(
+    session: Session,
+    match: TargetMatch,
+    index: number,
+    { maxRowBytes, secrets }: { readonly maxRowBytes: number; readonly secrets: readonly string[] },
+  ) {
     this.match = match;
+    this.#secrets = secrets;
     this.#session = session;
     this.#index = index;
     this.#validator = createRowValidator(match.source.name, match.rowSchema, maxRowBytes);
@@ -300,6 +308,7 @@ export class TableStaging {
     return {
       table: target,
       key,
+      secrets: this.#secrets,
       columns: this.match.columns.map(({ column }) => column),
       present: this.present,
       unfilled: this.match.unfilled,
@@ -327,7 +336,7 @@ export class TableStaging {
     } catch (error) {
       if (sqlStateOf(error) !== SqlState.uniqueViolation) throw error;
       const { rows } = await sql<{ key: string }>`
-        SELECT ${rowKeyText("s", key)} AS key FROM ${stage} AS s
+        SELECT ${rowKeyText("s", { key, secrets: this.#secrets })} AS key FROM ${stage} AS s
          GROUP BY ${sql.join(key.map((k) => sql.id("s", k)))} HAVING count(*) > 1 LIMIT 1000`.execute(
         this.#session.db,
       );

@@ -18,6 +18,8 @@ import { matchColumns } from "./target-match.ts";
 export interface StagedTable {
   readonly table: Table;
   readonly key: readonly string[];
+  /** Columns whose values are never shown. */
+  readonly secrets: readonly string[];
   /** The columns that are restored: those of both sides, and those set on the command line. */
   readonly columns: readonly Column[];
   /** Every column of the staged rows: `columns`, and generated ones where all is there. */
@@ -94,7 +96,10 @@ export async function stageBundle(
       if (part.kind === "table") {
         const match = matches.get(part.table.name);
         if (match === undefined) throw new Error(`no match for table ${part.table.name}`);
-        const staging = new TableStaging(session, match, stagings.size, options.maxRowBytes);
+        const staging = new TableStaging(session, match, stagings.size, {
+          maxRowBytes: options.maxRowBytes,
+          secrets: schema.profile.secrets[part.table.name] ?? [],
+        });
         await staging.create();
         stagings.set(part.table.name, staging);
       } else if (part.kind === "rows") {

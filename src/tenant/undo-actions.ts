@@ -82,7 +82,7 @@ async function changedRows(
 ): Promise<readonly Conflict[]> {
   const { table, key, match } = staged;
   const { rows } = await sql<{ key: string; did: string; gone: boolean }>`
-    SELECT ${rowKeyText("w", key)} AS key, w."pgtenant$did" AS did,
+    SELECT ${rowKeyText("w", staged)} AS key, w."pgtenant$did" AS did,
            m."pgtenant$action" IS NULL AS gone
       FROM ${written} AS w LEFT JOIN ${match} AS m ON ${columnsEqual("m", key, "w")}
      WHERE m."pgtenant$action" = 'changed'
@@ -106,7 +106,7 @@ async function changedInserts(
 ): Promise<readonly Conflict[]> {
   const { table, key, extra } = staged;
   const { rows } = await sql<{ key: string }>`
-    SELECT ${rowKeyText("w", key)} AS key
+    SELECT ${rowKeyText("w", staged)} AS key
       FROM ${written} AS w JOIN ${relation(table)} AS l ON ${columnsEqual("l", key, "w")}
      WHERE w."pgtenant$did" = 'inserted'
        AND NOT EXISTS (SELECT FROM ${extra} AS e WHERE ${columnsEqual("e", key, "w")})

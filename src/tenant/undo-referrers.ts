@@ -5,7 +5,7 @@ import { columnsEqual, conjunction } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
 import { type Conflict, maxListedRows } from "./conflicts.ts";
 import type { OpenSchema } from "./open-schema.ts";
-import { rowKeyText } from "./row-key.ts";
+import { rowKeyOf, rowKeyText } from "./row-key.ts";
 import { softReferences } from "./soft-references.ts";
 import type { StagedReceipt } from "./written-rows.ts";
 
@@ -51,8 +51,8 @@ async function referrersBy(
   }
   const { staged } = to;
   const { rows } = await sql<{ key: string; target: string }>`
-    SELECT ${rowKeyText("r", from.key ?? key.columns)} AS key,
-           ${rowKeyText("l", staged.key)} AS target
+    SELECT ${rowKeyText("r", rowKeyOf(schema, from, from.key ?? key.columns))} AS key,
+           ${rowKeyText("l", staged)} AS target
       FROM ${staged.extra} AS e
       JOIN ${relation(staged.table)} AS l ON ${columnsEqual("l", staged.key, "e")}
       JOIN ${relation(from)} AS r ON ${columnsEqual("r", key.columns, "l", key.toColumns)}

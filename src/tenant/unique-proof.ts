@@ -158,15 +158,16 @@ async function findHolders(
   bundle: StagedBundle,
   candidate: Vacating,
 ): Promise<readonly Holder[]> {
-  const { key } = candidate.staged;
+  const { staged } = candidate;
   const { rows } = await sql<Holder>`
-    SELECT ${rowKeyText("s", key)} AS key, ${rowKeyText("l", key)} AS holder,
+    SELECT ${rowKeyText("s", staged)} AS key, ${rowKeyText("l", staged)} AS holder,
            ${letsGo(candidate)} AS vacates
       FROM ${heldByRowsThatStay(schema, bundle, candidate)}
      ORDER BY vacates LIMIT ${maxListedRows}`.execute(session.db);
   return rows;
 }
 
+/** Rows that would be written with one value; a live row that stays holds what it has, not this. */
 async function doubledInBundle(
   session: Session,
   staged: StagedTable,
@@ -177,9 +178,9 @@ async function doubledInBundle(
     ? sql`TRUE`
     : conjunction(values.map((value) => sql`${value} IS NOT NULL`));
   const { rows } = await sql<{ key: string }>`
-    SELECT min(${rowKeyText("s", staged.key)}) AS key
+    SELECT min(${rowKeyText("s", staged)}) AS key
       FROM ${indexedRows(staged.stage, staged, index)} AS s
-     WHERE ${present} GROUP BY ${sql.join(values)} HAVING count(*) > 1
+     WHERE ${present} AND ${isWritten(staged, "s")} GROUP BY ${sql.join(values)} HAVING count(*) > 1
      LIMIT ${maxListedRows}`.execute(session.db);
   return rows.map((row) => ({
     kind: "invalid",

@@ -43,10 +43,13 @@ async function requireFilled(session: Session, bundle: StagedBundle): Promise<vo
 
 async function cutValues(session: Session, staged: StagedTable): Promise<readonly Conflict[]> {
   if (staged.narrowing.length === 0) return [];
+  // A row whose key is cut may have found the live row of another.
+  const keyMayBeCut = staged.narrowing.some((column) => staged.key.includes(column.name));
+  const counts = keyMayBeCut ? sql`TRUE` : isWritten(staged, "s");
   const types = staged.narrowing.map((column) => `${column.name} ${column.type}`).join(", ");
   const { rows } = await sql<{ key: string }>`
-    SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
-     WHERE ${sql.id("s", cutColumn)} LIMIT ${maxListedRows}`.execute(session.db);
+    SELECT ${rowKeyText("s", staged)} AS key FROM ${staged.stage} AS s
+     WHERE ${sql.id("s", cutColumn)} AND ${counts} LIMIT ${maxListedRows}`.execute(session.db);
   return rows.map((row) => ({
     kind: "invalid",
     table: staged.table.name,
@@ -59,7 +62,7 @@ async function missingValues(session: Session, staged: StagedTable): Promise<rea
   const conflicts: Conflict[] = [];
   for (const column of staged.mayBeNull) {
     const { rows } = await sql<{ key: string }>`
-      SELECT ${rowKeyText("s", staged.key)} AS key FROM ${staged.stage} AS s
+      SELECT ${rowKeyText("s", staged)} AS key FROM ${staged.stage} AS s
        WHERE ${sql.id("s", column.name)} IS NULL AND ${isWritten(staged, "s")} LIMIT ${maxListedRows}`.execute(
       session.db,
     );
@@ -81,7 +84,7 @@ async function failedChecks(session: Session, staged: StagedTable): Promise<read
     if (!check.columns.every((column) => staged.present.has(column))) continue;
     // The expression names the columns bare, so it must see no other table.
     const { rows } = await sql<{ key: string }>`
-      SELECT ${rowKeyText("s", staged.key)} AS key
+      SELECT ${rowKeyText("s", staged)} AS key
         FROM (SELECT * FROM ${staged.stage} WHERE NOT (${sql.raw(check.expression)})) AS s
        WHERE ${isWritten(staged, "s")} LIMIT ${maxListedRows}`.execute(session.db);
     for (const row of rows) {

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import { relation } from "../../src/catalog/ownership.ts";
-import { rowKeyText } from "../../src/tenant/row-key.ts";
+import { rowKeyOf, rowKeyText } from "../../src/tenant/row-key.ts";
 import type { TestDatabase } from "./database.ts";
 import { withTenantSchema } from "./tenant-bundle.ts";
 
@@ -12,7 +12,7 @@ export function rowTextsOf(database: TestDatabase): Promise<RowTexts> {
     const texts = new Map<string, string>();
     for (const table of schema.tables) {
       const { rows } = await sql<{ key: string; row: string }>`
-        SELECT ${rowKeyText("l", table.key ?? [])} AS key, (l.*)::text AS row
+        SELECT ${rowKeyText("l", rowKeyOf(schema, table))} AS key, (l.*)::text AS row
           FROM ${relation(table)} AS l`.execute(session.db);
       for (const { key, row } of rows) texts.set(`${table.name} ${key}`, row);
     }

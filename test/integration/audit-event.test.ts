@@ -9,6 +9,7 @@ import {
 import {
   assertImportRefused,
   assertUnchanged,
+  deleteTenant,
   digestOf,
   freshBundle,
   importBytes,
@@ -78,6 +79,33 @@ test("--audit appends one event to the log, linked to the event that is last by 
     await assertUnchanged(database, done);
   }));
 
+test("the event is the log's last where the log's sequence is behind its rows", () =>
+  withDatabase("audit-event-behind", async (database) => {
+    const bytes = await freshBundle("acme");
+    const sequence = "audit_events_id_seq";
+    // Of the bundle's rows, which are not there yet; and of live ones.
+    await deleteTenant(database, "acme");
+    await database.query(`DELETE FROM audit_events; ALTER SEQUENCE ${sequence} RESTART WITH 1`);
+    for (const lose of ["", `${loseKeys}; ALTER SEQUENCE ${sequence} RESTART WITH 1`]) {
+      if (lose !== "") await database.query(lose);
+      await importBytes(database.url, bytes, { audit: true });
+      await assertHashes(database, ours);
+      const [last] = await database.query(
+        "SELECT metadata_json ->> 'tool' AS tool FROM audit_events ORDER BY id DESC LIMIT 1",
+      );
+      assert.deepEqual(last, { tool: "pgtenant" });
+    }
+    const events = await database.query(`
+      SELECT prev_hash = lag(entry_hash) OVER (ORDER BY id) AS linked FROM audit_events
+       WHERE id >= (SELECT min(id) - 1 FROM audit_events WHERE ${ours}) ORDER BY id`);
+    assert.deepEqual(
+      events.slice(1).filter(({ linked }) => linked !== true),
+      [],
+    );
+    const [row] = await database.query(`SELECT count(*) FROM audit_events WHERE ${ours}`);
+    assert.deepEqual(row, { count: "2" });
+  }));
+
 test("the event of a clone is the new tenant's, behind the events that it has copied", () =>
   withDatabase("audit-event-clone", async (database) => {
     const bytes = await freshBundle("acme");
@@ -119,6 +147,26 @@ test("an undo leaves the import's event, and appends one of its own with --audit
       { action: "tenant.imported", deleted: "0" },
       { action: "tenant.import_undone", deleted: "4" },
     ]);
+  }));
+
+test("an import with --audit that makes the tenant says that it cannot be undone", () =>
+  withUndoable("audit-event-made", async (undoable) => {
+    const { database } = undoable;
+    const bytes = await freshBundle("acme");
+    await deleteTenant(database, "acme");
+    const { receipt, plan } = await importWithReceipt(undoable, bytes, { audit: true });
+    const [note] = plan.notes.filter(({ kind }) => kind === "audit");
+    assert.match(
+      note?.reason ?? "",
+      /; the import makes the tenant, and cannot be undone with it, because the event hangs on it$/,
+    );
+    const [event] = await database.query<{ id: string }>(
+      `SELECT id FROM audit_events WHERE ${ours}`,
+    );
+    await assert.rejects(undo(undoable, receipt), {
+      exitCode: 4,
+      message: new RegExp(`public\\.audit_events \\(id\\)=\\(${event?.id}\\)`),
+    });
   }));
 
 test("an undo that deletes the tenant has no log to write to, and says so", () =>

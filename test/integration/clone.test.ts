@@ -65,6 +65,8 @@ test("a clone has the original's shape and none of its ids, and the original sta
     assert.deepEqual(changesOf(dry), changesOf(done));
     assert.deepEqual(dry.plan.sequences, done.plan.sequences);
     assert.deepEqual(dry.plan.notes, done.plan.notes);
+    const credentials = done.plan.notes.filter(({ kind }) => kind === "credentials");
+    assert.deepEqual(credentials, [], "the profile drops them all");
     assert.equal(done.plan.clonedFrom?.slug, "acme");
     assert.equal(done.plan.tenant.slug, "acme-two");
     assert.equal(done.plan.tenant.name, "Acme, again");

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { sql } from "kysely";
+import { rowsAsJson } from "../../src/tenant/export.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
 import {
   exportBundle,
@@ -58,6 +60,25 @@ suite("an export of N-Kudo's tenants", () => {
         assert.equal(lines.length, Number(total?.count) - ofNobody, table.name);
         assert.equal(new Set(lines).size, lines.length, table.name);
         assert.ok(lines.length > 0, table.name);
+      }
+    });
+  });
+
+  test("finds a tenant's rows through an index on the tenant's key", async () => {
+    const { id } = bundles[0]?.header.tenant ?? { id: "" };
+    await withTenantSchema(database.url, async (session, schema) => {
+      await session.client.query("SET enable_seqscan = off");
+      const planOf = async (name: string) => {
+        const table = schema.tables.find((each) => each.name === name);
+        assert.ok(table);
+        const { rows } = await sql<{ "QUERY PLAN": string }>`
+          EXPLAIN ${rowsAsJson(schema, table, id)}`.execute(session.db);
+        return rows.map((row) => row["QUERY PLAN"]).join("\n");
+      };
+      // Their own tenant_id, which may be NULL in the second; and that of the agents.
+      const indexed = /Index Cond: .*tenant_id = /;
+      for (const name of ["users", "audit_events", "certificate_history"]) {
+        assert.match(await planOf(`public.${name}`), indexed, name);
       }
     });
   });

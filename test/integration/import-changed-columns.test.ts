@@ -164,4 +164,60 @@ describe("a column of another definition", () => {
       await importBytes(database.url, bundle);
       await assertUnchanged(database, before);
     }));
+
+  test("a value that would be cut does not matter for a row that stays as it is", () =>
+    withDatabase("drift-cut-kept", async (database) => {
+      const bundle = await freshBundle("acme");
+      await database.query(`
+        UPDATE sites SET name = substr(md5(id::text), 1, 9);
+        ALTER TABLE sites ALTER name TYPE varchar(9)`);
+      const before = await digestOf(database);
+      await importBytes(database.url, bundle);
+      await assertUnchanged(database, before);
+      await assertImportRefused(
+        database,
+        bundle,
+        { mode: "overwrite" },
+        { exitCode: 3, message: /has a value that the target would cut, round or alter/ },
+      );
+    }));
+
+  test("a key that would be cut matters, even when it is then that of a live row", () =>
+    withDatabase("drift-key-cut", async (database) => {
+      const bundle = await freshBundle("acme");
+      await database.query(`
+        UPDATE crl_entries SET serial = substr(md5(serial), 1, 9);
+        ALTER TABLE crl_entries ALTER serial TYPE varchar(9)`);
+      const serials = await database.query<{ serial: string }>(`
+        SELECT serial FROM crl_entries JOIN agents a ON a.id = agent_id
+          JOIN tenants t ON t.id = a.tenant_id WHERE t.slug = 'acme'`);
+      const forged = await forge(bundle, {
+        rows: {
+          crl_entries: (rows) =>
+            rows.map((row, n) => ({ ...row, serial: `${serials[n]?.serial}, and more` })),
+        },
+      });
+      await assertImportRefused(
+        database,
+        forged,
+        {},
+        { exitCode: 3, message: /has a value that the target would cut, round or alter/ },
+      );
+    }));
+
+  test("a value that two rows of the bundle share does not matter for rows that stay", () =>
+    withDatabase("drift-doubled-kept", async (database) => {
+      const bundle = await forge(await freshBundle("acme"), {
+        rows: { sites: (rows) => rows.map((row) => ({ ...row, name: "Twice" })) },
+      });
+      const before = await digestOf(database);
+      await importBytes(database.url, bundle);
+      await assertUnchanged(database, before);
+      await assertImportRefused(
+        database,
+        bundle,
+        { mode: "overwrite" },
+        { exitCode: 3, message: /shares its value in "sites_tenant_id_name_key" with another row/ },
+      );
+    }));
 });

@@ -61,7 +61,9 @@ test("secrets that no column can revoke are counted, and no valid credential is 
     await deleteTenant(database, "acme");
     const dry = { ...expiring, dryRun: true } as const;
     const { plan } = await importBytes(database.url, bundle, dry);
-    const lasting = plan.notes.filter(({ kind }) => kind === "credentials");
+    const listed = plan.notes.filter(({ kind }) => kind === "credentials");
+    const lasting = listed.filter(({ row }) => row === undefined);
+    assert.equal(listed.length - lasting.length, 9, "each is named as well");
     assert.deepEqual(
       lasting.map(({ table, reason }) => `${table} ${reason.replace(/:.*/, "")}`).sort(),
       [

@@ -115,7 +115,7 @@ test("states of any type are fenced, and a value that does not fit its column is
         column: "step",
         states: ["1", "2"],
         set: { step: "-1", code },
-        clear: ["worker", "gone"],
+        clear: ["worker"],
       },
     },
   });

@@ -9,6 +9,7 @@ import {
   importBytes,
   withDatabase,
 } from "../harness/import.ts";
+import { exportBundle } from "../harness/tenant-bundle.ts";
 
 const acme = "(SELECT id FROM tenants WHERE slug = 'acme')";
 
@@ -81,17 +82,52 @@ test("credentials that come back valid are listed", () =>
   withDatabase("credentials", async (database) => {
     const bundle = await freshBundle("acme");
     await database.query(`DELETE FROM api_keys WHERE tenant_id = ${acme}`);
-    const [valid] = await database.query<{ count: string }>(
-      "SELECT count(*) FROM api_keys k JOIN tenants t ON t.id = tenant_id WHERE slug = 'globex' AND revoked_at IS NULL",
-    );
     const { plan } = await importBytes(database.url, bundle);
+    const valid = await database.query<{ id: string }>(
+      `SELECT id FROM api_keys WHERE tenant_id = ${acme} AND revoked_at IS NULL ORDER BY id::text`,
+    );
+    assert.ok(valid.length > 1);
     assert.deepEqual(plan.notes, [
       {
         kind: "credentials",
         table: "public.api_keys",
-        reason: `${valid?.count} row(s) come back as valid credentials (revoked_at empty); if any was revoked before it was deleted, revoke it again`,
+        reason: `${valid.length} row(s) come back as valid credentials (revoked_at empty); if any was revoked before it was deleted, revoke it again`,
       },
+      ...valid.map(({ id }) => ({
+        kind: "credentials",
+        table: "public.api_keys",
+        row: `(id)=(${id})`,
+        reason: "comes back as a valid credential (revoked_at empty)",
+      })),
     ]);
+  }));
+
+test("a password that comes back is listed, although no column could say that it was withdrawn", () =>
+  withDatabase("credentials-lasting", async (database) => {
+    const user = handMadeId(1);
+    await database.query(`
+      INSERT INTO users (id, tenant_id, email, display_name, role, password_hash)
+        VALUES ('${user}', ${acme}, 'left@acme.example', 'Left', 'ADMIN', 'a hash')`);
+    const { bytes } = await exportBundle(database.url, "acme");
+    await database.query("DELETE FROM users WHERE id = $1", [user]);
+    const { plan } = await importBytes(database.url, bytes);
+    assert.deepEqual(
+      plan.notes.filter(({ table }) => table === "public.users"),
+      [
+        {
+          kind: "credentials",
+          table: "public.users",
+          reason:
+            "1 row(s) come back with password_hash as in the bundle: this table has no column that says a credential is revoked; what was replaced or withdrawn before the row was deleted is valid again",
+        },
+        {
+          kind: "credentials",
+          table: "public.users",
+          row: `(id)=(${user})`,
+          reason: "comes back with password_hash as in the bundle",
+        },
+      ],
+    );
   }));
 
 test("append-only rows are never altered, not even by overwrite and replace", () =>
@@ -152,6 +188,23 @@ test("replace keeps append-only rows that the bundle lacks, and what they refer 
     assert.notEqual(gone.site, seen.site);
     const again = await importBytes(database.url, bundle, { mode: "replace", confirmed: false });
     assert.equal(again.applied, false);
+  }));
+
+test("of very many rows that replace keeps, some are listed and the others counted", () =>
+  withDatabase("append-only-many", async (database) => {
+    const bundle = await freshBundle("acme");
+    await database.query(`
+      INSERT INTO audit_events (tenant_id, actor_type, action, resource_type, resource_id)
+      SELECT ${acme}, 'SYSTEM', 'live.work', 'tenant', n FROM generate_series(1, 20000) n`);
+    const before = await digestOf(database);
+    const { plan } = await importBytes(database.url, bundle, { mode: "replace" });
+    await assertUnchanged(database, before);
+    const notes = plan.notes.filter(({ kind }) => kind === "append-only");
+    assert.equal(notes.length, 10_001);
+    assert.deepEqual(
+      notes.filter(({ row }) => row === undefined).map(({ reason }) => reason),
+      ["10000 more row(s) are not in the bundle, and stay; rows of this table are never deleted"],
+    );
   }));
 
 test("a revoked serial is linked to its agent again when the agent comes back, not otherwise", () =>

@@ -55,6 +55,21 @@ test("a plan's hash stays the same while rows change that the plan leaves alone"
     assert.equal(applied, true);
   }));
 
+test("a row that stays as it is in mode missing may change, without another plan", () =>
+  withDatabase("plan-hash-kept", async (database) => {
+    const bundle = await freshBundle("acme");
+    await database.query(damage);
+    const planHash = await hashOf(database, bundle);
+    const untouched = `tenant_id = ${acme} AND display_name <> 'changed'`;
+    const changed = await database.query(
+      `UPDATE users SET last_login_at = now() WHERE ${untouched} RETURNING id`,
+    );
+    assert.ok(changed.length > 0);
+    const { plan, applied } = await importBytes(database.url, bundle, { planHash });
+    assert.equal(plan.hash, planHash);
+    assert.equal(applied, true);
+  }));
+
 const changes: readonly (readonly [string, ImportChoice, string])[] = [
   [
     "a row that it would overwrite",

@@ -3,7 +3,15 @@ import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import type { TestDatabase } from "../harness/database.ts";
 import { edit, forge } from "../harness/forge.ts";
-import { deleteTenant, freshBundle, importBytes, withDatabase } from "../harness/import.ts";
+import {
+  assertImportRefused,
+  deleteTenant,
+  freshBundle,
+  importBytes,
+  withDatabase,
+} from "../harness/import.ts";
+import { withSmallSchema } from "../harness/small-schema.ts";
+import { exportBundle } from "../harness/tenant-bundle.ts";
 
 const logs = "public.execution_logs_id_seq";
 const audit = "public.audit_events_id_seq";
@@ -23,6 +31,11 @@ async function nextId(database: TestDatabase): Promise<number> {
      WHERE tenant_id = (SELECT id FROM tenants WHERE slug = 'acme') LIMIT 1
     RETURNING id`);
   return Number(row?.id);
+}
+
+/** A number as it stands, however long. */
+function bigNumber(text: string): unknown {
+  return (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(text);
 }
 
 /** Acme's bundle, its last log line with a higher id. */
@@ -116,16 +129,71 @@ for (const last of [-200, -9_007_199_254_740]) {
     }));
 }
 
-test("ids past a sequence's end move it to its end, once", () =>
+test("ids past a sequence's end are refused, unless it stands there already", () =>
   withDatabase("sequences-end", async (database) => {
     await loseRows(database);
     await database.query(`ALTER SEQUENCE ${logs} INCREMENT BY 7 MAXVALUE 100`);
     const bundle = await freshBundle("acme");
-    await importBytes(database.url, bundle);
+    const error = await assertImportRefused(
+      database,
+      bundle,
+      {},
+      {
+        exitCode: 4,
+        message:
+          /^a row of "public\.execution_logs" has an id \(id\) after which sequence "public\.execution_logs_id_seq" would have 0 values left, of 15 now; nothing was written$/,
+        hint: /All tenants draw from it/,
+      },
+    );
+    assert.equal(error.code, "sequence-used-up");
+    await database.query(`SELECT setval('${logs}', 99)`);
+    const { plan } = await importBytes(database.url, bundle);
+    assert.deepEqual(
+      plan.sequences.filter(({ sequence }) => sequence === logs),
+      [],
+    );
     assert.equal(await position(database), 99);
     const again = await importBytes(database.url, bundle);
     assert.equal(again.applied, false);
   }));
+
+for (const id of ["9223372036854775807", "9223372036854000000", "9222000000000000000"]) {
+  test(`one id of ${id} does not use up the sequence of all tenants`, () =>
+    withDatabase("sequences-used-up", async (database) => {
+      await deleteTenant(database, "acme");
+      const bundle = await forge(await freshBundle("acme"), {
+        rows: { execution_logs: edit({ id: bigNumber(id) }) },
+      });
+      await assertImportRefused(
+        database,
+        bundle,
+        {},
+        { exitCode: 4, message: /^a row of "public\.execution_logs" has an id .* values left/ },
+      );
+    }));
+}
+
+test("a row that is left as it is moves no sequence for a number that it does not have", () =>
+  withSmallSchema(
+    "sequences-kept",
+    `CREATE TABLE tenants (id integer PRIMARY KEY, slug text UNIQUE);
+     CREATE TABLE parts (id integer PRIMARY KEY, no numeric NOT NULL DEFAULT 0,
+                         tenant_id integer NOT NULL REFERENCES tenants);
+     CREATE SEQUENCE numbers OWNED BY parts.no;
+     ALTER TABLE parts ALTER no SET DEFAULT nextval('numbers');
+     INSERT INTO tenants VALUES (1, 'one');
+     INSERT INTO parts VALUES (1, 77.5, 1), (2, 'NaN', 1)`,
+    { root: { table: "public.tenants", key: "id", lookup: ["slug"] } },
+    async ({ database, profile }) => {
+      const { bytes } = await exportBundle(database.url, "one", { profile });
+      await database.query("UPDATE parts SET no = 5 WHERE id = 1");
+      const choice = { profile, mode: "missing" } as const;
+      const kept = await importBytes(database.url, bytes, choice);
+      assert.deepEqual(kept.plan.sequences, []);
+      const back = await importBytes(database.url, bytes, { profile, mode: "overwrite" });
+      assert.deepEqual(back.plan.sequences, [{ sequence: "public.numbers", from: "0", to: "77" }]);
+    },
+  ));
 
 test("identity columns keep the ids of the bundle, and give free ones afterwards", () =>
   withDatabase("sequences-identity", async (database) => {
@@ -278,3 +346,45 @@ test("a sequence that must be restarted is waited for, with room for writers in 
     assert.ok(slowest < 5000, `a writer waited for ${slowest} ms`);
     assert.ok((await position(database)) >= 9_007_199_254_740);
   }));
+
+const inventory = `
+  CREATE SEQUENCE numbers; CREATE SEQUENCE tens; CREATE SEQUENCE plain;
+  CREATE TABLE tenants (id integer PRIMARY KEY, slug text UNIQUE);
+  CREATE TABLE invoices (
+    no text PRIMARY KEY DEFAULT 'INV-' || nextval('numbers'),
+    tenant_id integer NOT NULL REFERENCES tenants);
+  CREATE TABLE lines (
+    id bigint PRIMARY KEY DEFAULT nextval('tens') * 1000 + 7,
+    tenant_id integer NOT NULL REFERENCES tenants);
+  CREATE TABLE parts (
+    id serial PRIMARY KEY,
+    size smallint NOT NULL DEFAULT nextval('plain')::smallint,
+    amount bigint NOT NULL GENERATED BY DEFAULT AS IDENTITY,
+    tenant_id integer NOT NULL REFERENCES tenants);
+  INSERT INTO tenants VALUES (1, 'one');
+  INSERT INTO invoices (tenant_id) SELECT 1 FROM generate_series(1, 3);
+  INSERT INTO lines (tenant_id) SELECT 1 FROM generate_series(1, 3);
+  INSERT INTO parts (tenant_id) SELECT 1 FROM generate_series(1, 3);`;
+
+test("a sequence is left alone where a column's default makes something else of what it draws", () =>
+  withSmallSchema(
+    "sequences-made",
+    inventory,
+    { root: { table: "public.tenants", key: "id", lookup: ["slug"] } },
+    async ({ database, profile }) => {
+      const { bytes } = await exportBundle(database.url, "one", { profile });
+      await database.query(`
+        DELETE FROM parts; DELETE FROM lines; DELETE FROM invoices; DELETE FROM tenants;
+        ALTER SEQUENCE numbers RESTART; ALTER SEQUENCE tens RESTART; ALTER SEQUENCE plain RESTART;
+        ALTER SEQUENCE parts_id_seq RESTART; ALTER SEQUENCE parts_amount_seq RESTART`);
+      const { applied, plan } = await importBytes(database.url, bytes, { profile });
+      assert.equal(applied, true);
+      assert.deepEqual(plan.sequences.map(({ sequence, to }) => `${sequence} ${to}`).sort(), [
+        "public.parts_amount_seq 3",
+        "public.parts_id_seq 3",
+        "public.plain 3",
+      ]);
+      assert.equal(await position(database, "tens"), 1);
+      assert.equal(await position(database, "numbers"), 1);
+    },
+  ));

@@ -3,7 +3,7 @@ import { columnsEqual } from "../../postgres/identifiers.ts";
 import type { Session } from "../../postgres/session.ts";
 import { maxListedRows } from "../conflicts.ts";
 import type { PlanNote } from "../import-types.ts";
-import { rowKeyText } from "../row-key.ts";
+import { rowKeyOf, rowKeyText } from "../row-key.ts";
 import type { StagedBundle, StagedTable } from "../staging.ts";
 import type { Chosen } from "./choose.ts";
 import { because, origin, why } from "./key-tables.ts";
@@ -30,10 +30,11 @@ export async function noteAlong(
 async function noteNeeded(
   session: Session,
   chosen: Chosen,
-  { table, key, stage }: StagedTable,
+  staged: StagedTable,
 ): Promise<readonly PlanNote[]> {
+  const { table, key, stage } = staged;
   const { rows } = await sql<{ key: string; because: string | null; count: string }>`
-    SELECT ${rowKeyText("k", key)} AS key, ${sql.id("k", because)} AS because, count(*) OVER () AS count
+    SELECT ${rowKeyText("k", staged)} AS key, ${sql.id("k", because)} AS because, count(*) OVER () AS count
       FROM ${chosen.keys.of(table.name)} AS k JOIN ${stage} AS s ON ${columnsEqual("s", key, "k")}
      WHERE ${sql.id("k", why)} = 'needed'
      ORDER BY ${sql.join(key.map((name) => sql.id("k", name)))} LIMIT ${maxListedRows}`.execute(
@@ -80,13 +81,13 @@ async function noteBelonging(
 /** The names of single rows that were selected, as far as anybody would read them. */
 async function originNames(
   session: Session,
-  { keys, origins }: Chosen,
+  { schema, keys, origins }: Chosen,
 ): Promise<ReadonlyMap<number, string>> {
   const names = new Map<number, string>();
   for (const { item, table, from, to } of origins) {
     if (item.kind === "tables" || names.size >= maxListedRows || table.key === undefined) continue;
     const { rows } = await sql<{ origin: number; key: string }>`
-      SELECT ${sql.id("k", origin)} AS origin, ${rowKeyText("k", table.key)} AS key
+      SELECT ${sql.id("k", origin)} AS origin, ${rowKeyText("k", rowKeyOf(schema, table))} AS key
         FROM ${keys.of(table.name)} AS k
        WHERE ${sql.id("k", why)} = 'selected' AND ${sql.id("k", origin)} BETWEEN ${from} AND ${to}
        ORDER BY 1 LIMIT ${maxListedRows}`.execute(session.db);

@@ -4,7 +4,7 @@ import { columnList, columnsEqual, conjunction } from "../../postgres/identifier
 import type { Session } from "../../postgres/session.ts";
 import { keyOf } from "../../profile/classify.ts";
 import { type Conflict, maxListedRows } from "../conflicts.ts";
-import { rowKeyText } from "../row-key.ts";
+import { rowKeyOf, rowKeyText } from "../row-key.ts";
 import { parentKeys } from "./belonging.ts";
 import { type Chosen, hasKey, isChosen } from "./choose.ts";
 import { because, why } from "./key-tables.ts";
@@ -67,7 +67,7 @@ async function addParents(
     INSERT INTO ${chosen.keys.of(parent.name)}
            (${columnList(own)}, ${sql.id(why)}, ${sql.id(because)})
     SELECT DISTINCT ON (${columnList(own, "p")}) ${columnList(own, "p")}, 'needed',
-           concat(${sql.lit(`${table.name} `)}, ${rowKeyText("c", keyOf(table))})
+           concat(${sql.lit(`${table.name} `)}, ${rowKeyText("c", rowKeyOf(chosen.schema, table))})
       FROM ${from.tables}
      WHERE ${conjunction([
        ...from.conditions,
@@ -125,7 +125,7 @@ export async function findNeededButExcluded(
       const from = pairs(chosen, rule, table, key);
       if (from === undefined) continue;
       const { rows } = await sql<{ key: string; parent: string }>`
-        SELECT ${rowKeyText("c", keyOf(table))} AS key, ${rowKeyText("p", keyOf(from.parent))} AS parent
+        SELECT ${rowKeyText("c", rowKeyOf(chosen.schema, table))} AS key, ${rowKeyText("p", rowKeyOf(chosen.schema, from.parent))} AS parent
           FROM ${from.tables}
          WHERE ${conjunction([...from.conditions, hasKey(chosen, from.parent, "p", ["excluded"])])}
          LIMIT ${maxListedRows}`.execute(session.db);

@@ -3,7 +3,8 @@ import { suite, test } from "node:test";
 import type { Table } from "../../../src/catalog/catalog.ts";
 import { type ClassifyOptions, classify } from "../../../src/profile/classify.ts";
 import { withDefaults } from "../../../src/profile/load.ts";
-import type { Profile } from "../../../src/profile/profile.ts";
+import { nKudo } from "../../../src/profile/n-kudo.ts";
+import type { InFlight, Profile } from "../../../src/profile/profile.ts";
 import { catalogOf, column, table } from "../../harness/sample-catalog.ts";
 
 function classified(
@@ -99,4 +100,40 @@ suite("the classification of tables", () => {
     });
     assert.equal(schema.tables.length, 1);
   });
+
+  const misspelt: readonly (readonly [string, Partial<Profile>, string])[] = [
+    ["oneWay", { oneWay: { "public.keys": ["revoked"] } }, "revoked"],
+    ["oneWayWith", { oneWayWith: { "public.keys": ["state", "id"] } }, "state"],
+    ["inFlight", { inFlight: inFlight({ column: "sate" }) }, "sate"],
+    ["inFlight", { inFlight: inFlight({ set: { stat: "x" } }) }, "stat"],
+    ["inFlight", { inFlight: inFlight({ clear: ["leese"] }) }, "leese"],
+    ["expire", { expire: { "public.keys": { now: ["ended"], set: {} } } }, "ended"],
+    ["expire", { expire: { "public.keys": { now: [], set: { stat: "x" } } } }, "stat"],
+    ["secrets", { secrets: { "public.keys": ["id", "hsah"] } }, "hsah"],
+    ["chain", { chain: { "public.keys": { order: "id", previous: "id", own: "own" } } }, "own"],
+    ["logs", { logs: { "public.keys": "at" } }, "at"],
+  ];
+  for (const [entry, profile, column] of misspelt) {
+    test(`refuses a column "${column}" of "${entry}" that its table lacks`, () => {
+      assert.throws(() => classified([table("keys", { tenant: "tenants" })], profile), {
+        code: "invalid-profile",
+        exitCode: 2,
+        message: `profile "custom": "public.keys" has no column "${column}", which "${entry}" names`,
+      });
+      assert.equal(classified([], profile).tables.length, 1, "the table is not there");
+    });
+  }
+
+  test("lets the built-in profile name columns of later migrations", () => {
+    const catalog = catalogOf(
+      table("tenants", {}, { columns: [column("id"), column("slug")] }),
+      table("users", { tenant_id: "tenants" }),
+      table("schema_migrations"),
+    );
+    assert.equal(classify(catalog, nKudo).tables.length, 2);
+  });
 });
+
+function inFlight(rule: Partial<InFlight>): Profile["inFlight"] {
+  return { "public.keys": { column: "id", states: [], set: {}, clear: [], ...rule } };
+}

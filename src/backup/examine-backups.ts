@@ -236,8 +236,8 @@ async function checkSource(
 ): Promise<readonly DoctorFinding[]> {
   const theirs = newest?.manifest?.source.systemIdentifier;
   if (newest === undefined || theirs === undefined || theirs === null) return [];
-  const ours = await withSession(connection, systemIdentifier).catch(() => undefined);
-  if (ours === undefined || ours === theirs) return [];
+  const ours = await withSession(connection, systemIdentifier).catch(() => null);
+  if (ours === null || ours === theirs) return [];
   return [
     {
       level: "warning",

@@ -77,7 +77,7 @@ export function withSourceSnapshot<T>(
       sharedAs: await shareSnapshot(session),
       source: {
         server: session.serverVersion,
-        systemIdentifier: (await systemIdentifier(session)) ?? null,
+        systemIdentifier: await systemIdentifier(session),
         snapshotLsn: row.lsn,
         databaseBytes: Number(row.bytes),
         locale: {

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import { AppError, ExitCode } from "../errors.ts";
-import { keepIdle } from "../postgres/idle-session.ts";
+import { setKeepalives } from "../postgres/keepalives.ts";
 import { lockHolder } from "../postgres/lock-holder.ts";
 import { withMaintenanceSession } from "../postgres/maintenance-session.ts";
 import type { ConnectionOptions, Session } from "../postgres/session.ts";
@@ -90,7 +90,7 @@ export async function withTargetLockIfReachable<T>(
 }
 
 async function lockOrThrow(session: Session, database: string, patienceMs: number): Promise<void> {
-  await keepIdle(session);
+  await setKeepalives(session);
   const deadline = Date.now() + patienceMs;
   while (!(await tryLock(session, database))) {
     if (Date.now() >= deadline) throw await lockedBy(session, database);

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { sql } from "kysely";
-import { keepIdle } from "../postgres/idle-session.ts";
+import { setKeepalives } from "../postgres/keepalives.ts";
 import { withMaintenanceSession } from "../postgres/maintenance-session.ts";
 import type { ConnectionOptions, Session } from "../postgres/session.ts";
 import { abortError } from "../storage/interruption.ts";
@@ -128,7 +128,7 @@ function claimOf(
 }
 
 async function tryLock(session: Session, key: string): Promise<boolean> {
-  await keepIdle(session);
+  await setKeepalives(session);
   const { rows } = await sql<{ locked: boolean }>`
     SELECT pg_try_advisory_lock(hashtextextended(${key}, ${keySeed})) AS locked`.execute(
     session.db,

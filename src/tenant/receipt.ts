@@ -15,6 +15,7 @@ import { relation } from "../catalog/ownership.ts";
 import { copyJsonLines } from "../postgres/copy.ts";
 import { columnList, columnsEqual } from "../postgres/identifiers.ts";
 import type { Session } from "../postgres/session.ts";
+import { systemIdentifier } from "../postgres/system-identifier.ts";
 import { keyOf } from "../profile/classify.ts";
 import { toolVersion } from "../version.ts";
 import { encoded, readMigrations } from "./export.ts";
@@ -116,7 +117,7 @@ async function describeReceipt(
       ...subject,
       mode: plan.mode,
       transaction: row.transaction,
-      cluster: await clusterOf(session),
+      cluster: await systemIdentifier(session),
       inserted: entries.flatMap(({ table, staged, plan: counts }) =>
         staged === undefined || counts?.insert === 0
           ? []
@@ -124,18 +125,6 @@ async function describeReceipt(
       ),
     },
   };
-}
-
-/** What tells this server from all others but its copies; null where the role may not see it. */
-export async function clusterOf(session: Session): Promise<string | null> {
-  const { rows } = await sql<{ allowed: boolean }>`
-    SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') AS allowed`.execute(
-    session.db,
-  );
-  if (rows[0]?.allowed !== true) return null;
-  const found = await sql<{ id: string }>`
-    SELECT system_identifier::text AS id FROM pg_catalog.pg_control_system()`.execute(session.db);
-  return found.rows[0]?.id ?? null;
 }
 
 /** Without references and chain: what the rows point to need not be in the receipt. */

@@ -3,13 +3,13 @@ import type { DecryptionKeys } from "../bundle/encryption.ts";
 import type { BundleHeader, ReceiptHeader } from "../bundle/format.ts";
 import { AppError, ExitCode } from "../errors.ts";
 import { type Session, withTransaction } from "../postgres/session.ts";
+import { systemIdentifier } from "../postgres/system-identifier.ts";
 import type { ProgressListener } from "../progress.ts";
 import { auditImport, requireAuditLog } from "./audit-import.ts";
 import { constraintError, requireProfile, writePlan } from "./import.ts";
 import type { ImportPlan } from "./import-types.ts";
 import type { OpenSchema } from "./open-schema.ts";
 import { isEmpty, rowsToWrite } from "./plan.ts";
-import { clusterOf } from "./receipt.ts";
 import { ReceiptFile, type ReceiptOptions } from "./receipt-file.ts";
 import { moveSequences } from "./sequences.ts";
 import { openBundle, stageBundle } from "./staging.ts";
@@ -176,7 +176,7 @@ async function requireDatabase(
   receipt: ReceiptHeader,
   options: UndoOptions,
 ): Promise<boolean> {
-  const cluster = await clusterOf(session);
+  const cluster = await systemIdentifier(session);
   const known = cluster !== null && receipt.cluster !== null;
   const otherServer = known && cluster !== receipt.cluster;
   if (!options.otherDatabase && (otherServer || source.database !== session.database)) {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
 import { withTargetLock, withTargetLockIfReachable } from "../../src/backup/target-lock.ts";
 import { AppError, ExitCode } from "../../src/errors.ts";
-import { keepIdle } from "../../src/postgres/idle-session.ts";
+import { setKeepalives } from "../../src/postgres/keepalives.ts";
 import { withSession } from "../../src/postgres/session.ts";
 import { killHard, startScript, untilPrinted } from "../harness/child.ts";
 import { createDatabase, type TestDatabase } from "../harness/database.ts";
@@ -47,7 +47,7 @@ suite("the lock of a database", () => {
 
   test("is given up by the server within a minute after its machine has died", async () => {
     await withSession(connection(), async (open) => {
-      await keepIdle(open);
+      await setKeepalives(open);
       const { rows } = await sql<Record<string, string>>`
         SELECT current_setting('tcp_keepalives_idle') AS idle,
                current_setting('tcp_keepalives_interval') AS interval,

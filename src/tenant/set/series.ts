@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { keyIdOf } from "../../bundle/key-id.ts";
 import type { Session } from "../../postgres/session.ts";
+import { systemIdentifier } from "../../postgres/system-identifier.ts";
 import type { BundleForm } from "../bundle-path.ts";
 import type { Selection } from "../import-types.ts";
 import type { OpenSchema } from "../open-schema.ts";
-import { clusterOf } from "../receipt.ts";
 import type { RedactionChoice } from "../redaction.ts";
 import type { Shard } from "./shard.ts";
 
@@ -23,7 +23,7 @@ export async function seriesOf(
 ): Promise<string> {
   const { shard, layout, compression, encryption, selection, redact, validate } = options;
   const common = [
-    [session.database, await clusterOf(session)],
+    [session.database, await systemIdentifier(session)],
     [schema.profile.name, schema.profile.version, schema.unclassified],
     shard === null ? null : [shard.index, shard.of],
     [layout, compression, encryption.method, keyIdOf(encryption)],

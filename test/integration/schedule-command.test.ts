@@ -216,6 +216,8 @@ suite("the service as a command", () => {
 
   test("without a database, with a journal that is none, or a folder that cannot be, it goes on", async () => {
     const { database, folder } = await place();
+    // On one database the two would be replicas, of which one may have every slot.
+    const other = await place();
     await mkdir(join(folder, "journal.jsonl"), { recursive: true });
     const file = join(root, "a-file");
     await writeFile(file, "");
@@ -226,7 +228,7 @@ suite("the service as a command", () => {
     const services = [
       startService({ url: noDatabase, env: { ...env, BACKUP_DIR: down } }),
       startService({ url: database.url, env: { ...env, BACKUP_DIR: folder } }),
-      startService({ url: database.url, env: { ...env, BACKUP_DIR: join(file, "below") } }),
+      startService({ url: other.database.url, env: { ...env, BACKUP_DIR: join(file, "below") } }),
     ] as const;
     const [withoutDatabase, withoutJournal, withoutFolder] = services;
     assert.equal((await withoutDatabase.until("failed")).code, "server-unreachable");

@@ -54,7 +54,7 @@ export function databaseError(error: unknown): unknown {
         "changed-meanwhile",
         ExitCode.refused,
         "another session changed the same rows at the same time; nothing was written",
-        "Run the command again.",
+        "Run the command again. Where something changes them all the time, as heartbeats do, stop it meanwhile, or leave its tables out with --exclude.",
       );
     case SqlState.adminShutdown:
     case SqlState.crashShutdown:

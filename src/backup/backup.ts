@@ -305,7 +305,13 @@ class Run {
   }
 
   #warnAboutLosses(): void {
-    const { tablespaces, settingsOfAll, subscriptions, unlogged } = this.#snapshot;
+    const { tablespaces, settingsOfAll, subscriptions, unlogged, createdAt } = this.#snapshot;
+    const ahead = (Date.now() - performance.now() + this.#started - +createdAt) / 3_600_000;
+    if (Math.abs(ahead) > 1) {
+      this.#warnings.push(
+        `this machine's clock is ${Math.abs(ahead).toFixed(1)} h ${ahead > 0 ? "ahead of" : "behind"} the server's; the backup is named by it`,
+      );
+    }
     if (tablespaces.length > 0) {
       this.#warnings.push(
         `a restore puts everything into the default tablespace, the tables of ${tablespaces.join(", ")} too`,

@@ -31,9 +31,8 @@ const dayMs = 24 * 3_600_000;
  * other databases or of nobody knows whom, and runs that began less than a day ago. Ages count
  * from the newest good backup, or from now if that is earlier: when backups have been failing
  * for weeks, the last good ones do not grow old; and where there is no good one at all,
- * everything stays but the remains of runs that never ended. Nor does a single backup make several
- * old at once, when it is further from the one before than the days that are kept: it is the first
- * after a long failure, or was dated by a wrong clock.
+ * everything stays but the remains of runs that never ended. The newest one is not taken for newer
+ * than it is by the server's clock, which may be another machine's: that of this one may be ahead.
  *
  * @param backups the entries of a catalogue that was read for one database
  * @throws {AppError} exit 2 for a policy without any rule, or with a number that is none
@@ -51,7 +50,8 @@ export function planRetention(
     if (entry !== undefined) reasons.set(entry, [...(reasons.get(entry) ?? []), reason]);
   };
   const [newest] = good;
-  const reference = newest === undefined ? undefined : referenceOf(good, policy, now);
+  const reference =
+    newest === undefined ? undefined : Math.min(+now, timeOf(newest), +newest.createdAt);
   keep(newest, "the newest good backup");
   protectVerified(good, keep);
   for (const entry of sorted) protect(entry, now, keep);
@@ -63,29 +63,6 @@ export function planRetention(
       ? { backup: entry, keep: false, reasons: [whyItGoes(entry, reference, policy)] }
       : { backup: entry, keep: true, reasons: kept };
   });
-}
-
-/** What ages count from. */
-interface Reference {
-  readonly time: number;
-  /** As reasons call it. */
-  readonly name: string;
-}
-
-/** @param good the newest first, at least one */
-function referenceOf(
-  good: readonly CatalogueEntry[],
-  { keepDays }: RetentionPolicy,
-  now: Date,
-): Reference {
-  // By the server's clock as well, which may be another machine's.
-  const [newest = +now, before] = good.map((entry) =>
-    Math.min(+now, timeOf(entry), +entry.createdAt),
-  );
-  const ofNewest = { time: newest, name: "the newest good backup" };
-  if (before === undefined || keepDays === undefined || good.length < 3) return ofNewest;
-  if (newest - before <= keepDays * dayMs) return ofNewest;
-  return { time: before, name: "the good backup before the newest one, which came after a gap" };
 }
 
 /** @throws {AppError} exit 2 for a policy without any rule, or with a number that is none */
@@ -151,7 +128,7 @@ function isDamaged(entry: CatalogueEntry): boolean {
 /** A damaged backup is kept by nothing but its age: it takes no good one's place. */
 function keepByAge(
   entry: CatalogueEntry,
-  reference: Reference | undefined,
+  reference: number | undefined,
   { keepDays }: RetentionPolicy,
   now: Date,
   keep: Keep,
@@ -161,19 +138,19 @@ function keepByAge(
   if (reference === undefined) keep(entry, "there is no good backup");
   else if (keepDays === undefined) {
     if (isDamaged(entry)) keep(entry, "damaged; only a number of days lets it go");
-  } else if (timeOf(entry) >= reference.time - keepDays * dayMs) {
+  } else if (timeOf(entry) >= reference - keepDays * dayMs) {
     keep(entry, `not older than ${days(keepDays)}`);
   }
 }
 
 function whyItGoes(
   entry: CatalogueEntry,
-  reference: Reference | undefined,
+  reference: number | undefined,
   { keepDays }: RetentionPolicy,
 ): string {
   if (isUnfinished(entry)) return entry.problem ?? "begun and not completed";
-  const age = Math.floor(((reference?.time ?? Number.NaN) - timeOf(entry)) / dayMs);
-  const older = `${days(age)} older than ${reference?.name ?? "what is there"}`;
+  const age = Math.floor(((reference ?? Number.NaN) - timeOf(entry)) / dayMs);
+  const older = `${days(age)} older than the newest good backup`;
   if (isDamaged(entry)) return `${older}, and damaged: ${entry.problem ?? entry.state}`;
   return keepDays === undefined
     ? `${older}; no rule keeps it`

@@ -121,9 +121,14 @@ export async function tryLockFile(path: string, holder: LockHolder): Promise<Loc
     if (!(await isDead(found))) return { heldBy: found };
     const right = await tryLockFile(`${path}.${found.token}`, holder);
     if ("heldBy" in right) return right;
-    if ((await readLock(path))?.token === found.token) {
-      await rename(right.lock.path, path);
-      return { lock: new LockFile(path, right.lock.token), takenFrom: found };
+    try {
+      if ((await readLock(path))?.token === found.token) {
+        await rename(right.lock.path, path);
+        return { lock: new LockFile(path, right.lock.token), takenFrom: found };
+      }
+    } catch (error) {
+      await right.lock.release().catch(() => undefined);
+      throw error;
     }
     await right.lock.release();
   }

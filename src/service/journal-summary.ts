@@ -196,6 +196,10 @@ async function summaryOf(
   const others = await Promise.all(
     open.map(async (started): Promise<JournalRun> => {
       const { result, elsewhere } = await unended(started, now);
+      // What has begun again since has died there: none of these runs twice at a time.
+      if (elsewhere && begunSince(started, [...open, ...ended.map((run) => run.started)])) {
+        return { started, ended: undefined, result: "unfinished" };
+      }
       return {
         started,
         ended: undefined,
@@ -213,6 +217,15 @@ async function summaryOf(
       return { operation, result, count };
     }),
   };
+}
+
+function begunSince(
+  { operation, subject, seq }: JournalRecord,
+  begun: readonly (JournalRecord | undefined)[],
+): boolean {
+  return begun.some(
+    (other) => other?.operation === operation && other.subject === subject && other.seq > seq,
+  );
 }
 
 function sequenceOf({ started, ended }: JournalRun): number {

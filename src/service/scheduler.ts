@@ -40,7 +40,7 @@ export interface SchedulerOptions extends SlotRunOptions {
 /** When the service is ended, a notice that is under way gets this long. */
 const lastWordsMs = 2_000;
 
-/** How soon a slot that was missed, and is taken, is claimed again. */
+/** How soon a slot that is taken, perhaps by a session of ours that has died, is claimed again. */
 const takenPauseMs = 30_000;
 
 /** Years of minutes are not counted. */
@@ -125,7 +125,7 @@ export class Scheduler {
       const known = recorded?.get(state.work.kind);
       const missed = known && missedSlot(state.work.slots, known, now);
       if (missed === undefined) continue;
-      state.due = dueSlot(missed.slot, missed.why, now, true);
+      state.due = dueSlot(missed.slot, missed.why, now, missed.begun);
       // It may have come since the start, and is not to come again.
       state.next = state.work.slots.nextAfter(now);
       log("warn", "catching up", { ...aboutOf(state, missed), why: missed.why });
@@ -214,13 +214,13 @@ export class Scheduler {
   }
 
   /**
-   * Whether a slot that was missed and is taken has its turn again later. Who has it may be what has
-   * died in the middle of it, with its machine: the server notices that only after a while.
+   * Whether a slot that is taken has its turn again later. Who has it may be what has died in the
+   * middle of it, with its machine: the server notices that only after a while.
    */
   #waits(state: JobState, due: DueSlot, { why }: NoRun): boolean {
     const { clock, log } = this.#options;
     const at = new Date(+clock.now() + takenPauseMs);
-    if (!due.missed || (state.next !== undefined && at >= state.next)) return false;
+    if (!due.begunBefore || (state.next !== undefined && at >= state.next)) return false;
     if (!due.waits) log("info", "waiting", { ...aboutOf(state, due), why });
     due.waits = true;
     due.begunAt = undefined;
@@ -338,8 +338,11 @@ export class Scheduler {
     if (signal.aborted || state.due !== due) return;
     try {
       const passed = await claimSlot(state, due, claims, signal);
-      // Of one that was missed it is seen again when its turn comes.
-      if (passed?.taken === true && due.missed) return;
+      // It is seen again when its turn comes.
+      if (passed?.taken === true && due.begunBefore) {
+        due.waits = true;
+        return;
+      }
       if (passed !== undefined) {
         await this.#pass(state, due, { why: passed.why, behindRun: false });
       } else if (state.due !== due) due.claim?.finish();
@@ -349,11 +352,11 @@ export class Scheduler {
   }
 }
 
-function dueSlot(slot: Date, why: string, at: Date, missed = false): DueSlot {
+function dueSlot(slot: Date, why: string, at: Date, begunBefore = false): DueSlot {
   return {
     slot,
     why,
-    missed,
+    begunBefore,
     at,
     begunAt: undefined,
     attempt: 1,

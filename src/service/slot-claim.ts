@@ -10,10 +10,18 @@ import type { JobKind } from "./schedule-view.ts";
 export interface SlotClaim {
   /** False after its connection was lost: another replica may have it by now. */
   readonly held: boolean;
+  /** Of its session on the server. */
+  readonly pid?: number;
   /** Gives it back when replicas whose clocks are late have seen it taken. */
   finish(): void;
   /** Gives it back at once: another replica may have it. */
   release(): void;
+}
+
+/** Who has a slot: for people, and its session's process on the server. */
+export interface TakenSlot {
+  readonly takenBy: string;
+  readonly pid?: number;
 }
 
 /** Says which replica has a slot. */
@@ -22,11 +30,7 @@ export interface SlotClaims {
    * @returns the claim, or who else has it
    * @throws {AppError} exit 7 when the server cannot be reached; AbortError when the signal fires
    */
-  claim(
-    job: JobKind,
-    slot: Date,
-    signal?: AbortSignal,
-  ): Promise<SlotClaim | { readonly takenBy: string }>;
+  claim(job: JobKind, slot: Date, signal?: AbortSignal): Promise<SlotClaim | TakenSlot>;
   /** Gives back everything at once, and whatever is still being claimed. */
   close(): Promise<void>;
 }
@@ -59,7 +63,7 @@ export function databaseClaims(
         .replace(/[^\x20-\x7e]/g, "?")
         .slice(0, 63);
       const givenUp = AbortSignal.any([closing.signal, ...(signal === undefined ? [] : [signal])]);
-      const answer = Promise.withResolvers<SlotClaim | { readonly takenBy: string }>();
+      const answer = Promise.withResolvers<SlotClaim | TakenSlot>();
       const giveUp = () => answer.reject(abortError(givenUp));
       givenUp.addEventListener("abort", giveUp, { once: true });
       if (givenUp.aborted) giveUp();
@@ -69,13 +73,14 @@ export function databaseClaims(
         database,
         async (open) => {
           if (givenUp.aborted) return;
-          if (!(await tryLock(open, key))) {
-            answer.resolve({ takenBy: await holderOf(open, key) });
+          const pid = await tryLock(open, key);
+          if (pid === undefined) {
+            answer.resolve(await holderOf(open, key));
             return;
           }
           if (givenUp.aborted) return;
           await new Promise<void>((resolve) => {
-            answer.resolve(claimOf(open, closing.signal, grace, resolve));
+            answer.resolve(claimOf(open, pid, closing.signal, grace, resolve));
           });
         },
       ).catch((error: unknown) => answer.reject(error));
@@ -97,6 +102,7 @@ export function databaseClaims(
 
 function claimOf(
   session: Session,
+  pid: number,
   closing: AbortSignal,
   grace: number,
   giveBack: () => void,
@@ -115,6 +121,7 @@ function claimOf(
   closing.addEventListener("abort", release, { once: true });
   if (closing.aborted) release();
   return {
+    pid,
     get held() {
       return held;
     },
@@ -127,22 +134,24 @@ function claimOf(
   };
 }
 
-async function tryLock(session: Session, key: string): Promise<boolean> {
+/** The process of our session on the server, when it has the lock. */
+async function tryLock(session: Session, key: string): Promise<number | undefined> {
   await setKeepalives(session);
-  const { rows } = await sql<{ locked: boolean }>`
-    SELECT pg_try_advisory_lock(hashtextextended(${key}, ${keySeed})) AS locked`.execute(
-    session.db,
-  );
-  return rows[0]?.locked === true;
+  const { rows } = await sql<{ locked: boolean; pid: number }>`
+    SELECT pg_try_advisory_lock(hashtextextended(${key}, ${keySeed})) AS locked,
+           pg_backend_pid() AS pid`.execute(session.db);
+  const [row] = rows;
+  return row?.locked === true ? row.pid : undefined;
 }
 
-async function holderOf({ db }: Session, key: string): Promise<string> {
-  const { rows } = await sql<{ holder: string }>`
-    SELECT a.application_name || coalesce(' at ' || a.client_addr::text, '') AS holder
+async function holderOf({ db }: Session, key: string): Promise<TakenSlot> {
+  const { rows } = await sql<{ holder: string; pid: number }>`
+    SELECT k.pid, a.application_name || coalesce(' at ' || a.client_addr::text, '') AS holder
       FROM pg_locks k JOIN pg_stat_activity a USING (pid)
      WHERE k.locktype = 'advisory' AND k.granted AND k.objsubid = 1 /*one key of 64 bits*/
        AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND (k.classid::int8 << 32 | k.objid::int8)
            = hashtextextended(${key}, ${keySeed})`.execute(db);
-  return rows[0]?.holder ?? "another replica";
+  const [row] = rows;
+  return row === undefined ? { takenBy: "another replica" } : { takenBy: row.holder, pid: row.pid };
 }

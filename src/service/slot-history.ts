@@ -148,11 +148,18 @@ interface SeenRun {
   readonly begun: boolean;
   /** Those that were begun and have no end: they died with the service. */
   readonly crashes: number;
+  /** Those that were begun and have neither failed nor been done: they have died, or were stopped. */
+  readonly cut: number;
+  /** Whether it was passed over. */
+  readonly passed: boolean;
 }
 
-/** A slot that one service has passed over may be what another one has died with. */
-function isSettled({ done, begun }: SeenRun): boolean {
-  return done || !begun;
+/**
+ * A slot that one service has passed over may be what another one, that writes into this folder as
+ * well, has died with; where none was cut short, somebody elsewhere has it.
+ */
+function isSettled({ done, begun, passed, cut }: SeenRun): boolean {
+  return done || !begun || (passed && cut === 0);
 }
 
 function runAfter(
@@ -164,13 +171,15 @@ function runAfter(
   const run =
     known !== undefined && +known.slot === +slot
       ? known
-      : { slot, done: false, begun: false, crashes: 0 };
-  if (event === "passed") return run;
+      : { slot, done: false, begun: false, crashes: 0, cut: 0, passed: false };
+  if (event === "passed") return { ...run, passed: true };
+  const ended = event === "done" || event === "failed" ? -1 : 0;
   return {
-    slot,
+    ...run,
     done: run.done || event === "done",
     begun: true,
     crashes: run.crashes + (event === "started" ? 1 : -1),
+    cut: run.cut + (event === "started" ? 1 : ended),
   };
 }
 
@@ -178,6 +187,8 @@ function runAfter(
 export interface MissedSlot {
   readonly slot: Date;
   readonly why: string;
+  /** A run of it was begun here, and has not ended well. */
+  readonly begun: boolean;
 }
 
 /**
@@ -195,10 +206,10 @@ export function missedSlot(
   if (missed > 0) {
     const why = missed === 1 ? "a slot was missed" : `${missed} slots were missed`;
     const last = [slots, held].flatMap((one) => one.lastBy(now) ?? []).sort((a, b) => +b - +a)[0];
-    return { slot: last ?? now, why: `${why} while the service did not run` };
+    return { slot: last ?? now, why: `${why} while the service did not run`, begun: false };
   }
   if (!recorded.open) return undefined;
-  return { slot: recorded.slot, why: "its last run did not end well" };
+  return { slot: recorded.slot, why: "its last run did not end well", begun: true };
 }
 
 function slotsThatHeld({ schedule, timezone }: RecordedSlot): Slots | undefined {

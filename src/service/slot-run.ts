@@ -18,8 +18,8 @@ export type ScheduleLog = (
 export interface DueSlot {
   readonly slot: Date;
   readonly why: string;
-  /** It was missed while the service did not run. */
-  readonly missed: boolean;
+  /** A run of it was begun before the service was started, and has not ended well. */
+  readonly begunBefore: boolean;
   /** When it may run: later than it came, after a failure. */
   at: Date;
   begunAt: Date | undefined;
@@ -162,7 +162,11 @@ async function keepClaim(
     if (signal.aborted || due.claim?.held !== false) continue;
     try {
       const claimed = await claims.claim(state.work.kind, due.slot, signal);
-      if ("takenBy" in claimed) return lost.abort(takenOver(claimed.takenBy));
+      if ("takenBy" in claimed) {
+        // The session that was lost, whose end the server has not noticed yet.
+        if (claimed.pid !== undefined && claimed.pid === due.claim.pid) continue;
+        return lost.abort(takenOver(claimed.takenBy));
+      }
       due.claim = claimed;
       log("warn", "claimed again", { ...aboutOf(state, due), why: "its connection was lost" });
     } catch {

@@ -40,7 +40,7 @@ export async function noteCredentials(
     },
   );
   // The keys of a clone are final only when it is written.
-  return cloning ? notes.filter(({ row }) => row === undefined) : notes;
+  return cloning ? notes.slice(0, 1) : notes;
 }
 
 function revocable(oneWay: readonly string[]) {

@@ -23,6 +23,9 @@ const restartAttempts = 8;
 /** A move that leaves less than this part of a sequence's values is not made for the sake of a row. */
 const leastShare = 1000n;
 
+/** Nor one that leaves less than half where there would then be so few. */
+const fewValues = 1_000_000n;
+
 interface SequenceTarget {
   readonly table: string;
   readonly sequence: OwnedSequence;
@@ -44,7 +47,8 @@ export async function planSequences(
     const { sequence, furthest } = target;
     const last = await lastDrawn(session, sequence);
     if (stepsBetween(sequence, last, furthest) === 0n) continue;
-    if (valuesAfter(sequence, furthest) * leastShare < valuesAfter(sequence, last)) {
+    const [before, after] = [valuesAfter(sequence, last), valuesAfter(sequence, furthest)];
+    if (after * leastShare < before || (after < fewValues && after * 2n < before)) {
       throw wouldUseUp(target, last);
     }
     moves.push({

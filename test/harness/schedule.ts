@@ -4,7 +4,7 @@ import type { Clock } from "../../src/service/clock.ts";
 import type { JobWork } from "../../src/service/job.ts";
 import type { JobKind } from "../../src/service/schedule-view.ts";
 import { type JobEnd, Scheduler, type SchedulerOptions } from "../../src/service/scheduler.ts";
-import type { SlotClaim, SlotClaims } from "../../src/service/slot-claim.ts";
+import type { SlotClaim, SlotClaims, TakenSlot } from "../../src/service/slot-claim.ts";
 import { SlotHistory } from "../../src/service/slot-history.ts";
 
 export interface LogLine {
@@ -68,12 +68,16 @@ export class LocalClaims implements SlotClaims {
   /** Lost as if their connection was. */
   readonly #held: { held: boolean }[] = [];
   failure: Error | undefined;
+  /** Of the session that a slot is taken by. */
+  takenPid: number | undefined;
 
-  async claim(job: JobKind, slot: Date): Promise<SlotClaim | { readonly takenBy: string }> {
+  async claim(job: JobKind, slot: Date): Promise<SlotClaim | TakenSlot> {
     if (this.failure !== undefined) throw this.failure;
     const key = `${job} ${slot.toISOString()}`;
     const takenBy = this.taken.get(key);
-    if (takenBy !== undefined) return { takenBy };
+    if (takenBy !== undefined) {
+      return { takenBy, ...(this.takenPid === undefined ? {} : { pid: this.takenPid }) };
+    }
     this.claimed.push(key);
     const state = { held: true };
     this.#held.push(state);
@@ -81,6 +85,7 @@ export class LocalClaims implements SlotClaims {
       state.held = false;
     };
     return {
+      pid: 7,
       get held() {
         return state.held;
       },

@@ -69,6 +69,19 @@ suite("the summary of a journal", () => {
     assert.equal(failures.length, 1, "of the old one");
   });
 
+  test("has a run of another host as cut short once the same has begun again", async () => {
+    await begunElsewhere("old", 2);
+    await begunElsewhere("new", 1);
+    const { runs } = await summary();
+    assert.deepEqual(
+      runs.map(({ started, result }) => [started?.run, result]),
+      [
+        ["new", "running"],
+        ["old", "unfinished"],
+      ],
+    );
+  });
+
   test("an export of which a part has failed is no success", async () => {
     const what = { database: "nkudo", subject: "every tenant" };
     await (await journal().begin("export", what)).done();

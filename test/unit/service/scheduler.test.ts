@@ -280,6 +280,26 @@ suite("the scheduler's clock", () => {
     assert.equal(ends.length, 1);
   });
 
+  test("a claim whose lost session the server still takes for alive is waited for, while the job goes on", async () => {
+    const gate = Promise.withResolvers<void>();
+    const work = job("0 1 * * *", () => gate.promise);
+    const { events, ends, stop } = startScheduler({ jobs: [work], clock, claims, folder });
+    await clock.pass(61 * minute, minute);
+    claims.taken.set("backup 2026-01-01T01:00:00.000Z", "our own dead session");
+    claims.takenPid = 7;
+    claims.loseAll();
+    await clock.pass(minute, 5_000);
+    assert.deepEqual([events("failed"), events("claimed again")], [[], []]);
+    claims.taken.clear();
+    await clock.pass(minute, 5_000);
+    assert.equal(events("claimed again").length, 1);
+    gate.resolve();
+    await clock.pass(100);
+    await stop();
+    assert.equal(ends.length, 1);
+    assert.deepEqual(events("failed"), []);
+  });
+
   test("a run ends when another replica got the claim that it has lost", async () => {
     const work = job("0 1 * * *", untilEnded);
     const { events, ends, stop } = startScheduler({

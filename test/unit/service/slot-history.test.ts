@@ -44,6 +44,13 @@ suite("what a service catches up with", () => {
     assert.deepEqual((await missed("01:30"))?.slot, at("01:00"));
     await entry.done({});
     assert.equal(await missed("01:30"), undefined);
+    const stopped = await history.begin("backup", at("01:15"), hourly);
+    await history.pass("backup", at("01:15"), hourly, taken);
+    await stopped.stopped();
+    assert.deepEqual((await missed("01:30"))?.slot, at("01:15"), "it was stopped");
+    await (await history.begin("backup", at("01:45"), hourly)).failed(failure);
+    await history.pass("backup", at("01:45"), hourly, taken);
+    assert.equal(await missed("01:50"), undefined, "it has failed here, and another one has it");
     await history.pass("backup", at("02:00"), hourly, taken);
     assert.equal(await missed("02:30"), undefined, "that was only passed over");
     await history.begin("backup", at("02:00"), hourly);
@@ -55,7 +62,7 @@ suite("what a service catches up with", () => {
     const behind = { why: "the run before it is still at work", behindRun: true };
     await history.pass("backup", at("02:00"), hourly, behind);
     await history.pass("backup", at("03:00"), hourly, behind);
-    const caught = { slot: at("03:00"), why: "its last run did not end well" };
+    const caught = { slot: at("03:00"), why: "its last run did not end well", begun: true };
     assert.deepEqual(await missed("03:30"), caught, "it was killed");
     await entry.stopped();
     assert.deepEqual(await missed("03:30"), caught, "it was stopped");
@@ -83,6 +90,7 @@ suite("what a service catches up with", () => {
     assert.deepEqual(await missed("03:30", yearly), {
       slot: at("03:00"),
       why: "2 slots were missed while the service did not run",
+      begun: false,
     });
   });
 

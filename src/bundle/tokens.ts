@@ -157,7 +157,7 @@ async function* documentTokens(
       ExitCode.invalidInput,
       `${name} is corrupt: line ${number} is not what a JSON bundle has there`,
       {
-        hint: "Use the file as pgtenant export wrote it, one row a line.",
+        hint: "Take another copy of the bundle, as pgtenant export wrote it: one row a line.",
         data: { line: number },
       },
     );

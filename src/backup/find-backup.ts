@@ -1,6 +1,6 @@
 import { AppError, ExitCode } from "../errors.ts";
 import type { Store } from "../storage/store.ts";
-import { idOfKey } from "./backup-name.ts";
+import { idOfKey, sidecarName } from "./backup-name.ts";
 import { type Catalogue, type CatalogueEntry, readCatalogue, timeOf } from "./catalogue.ts";
 
 export interface FoundBackup {
@@ -109,7 +109,9 @@ function byName(
   if (place === undefined) return undefined;
   const { store, entry } = place;
   const name = `"${store.nameOf(entry.id)}"`;
-  if (!usable(entry) && entry.state !== "foreign") throw unusable(name, entry);
+  // Of a version that is not ours, by a manifest that says so or by one that was altered.
+  const newer = entry.state === "foreign" && entry.keys.includes(sidecarName(entry.id, "manifest"));
+  if (newer || (!usable(entry) && entry.state !== "foreign")) throw unusable(name, entry);
   if (entry.state !== "foreign" && entry.problem !== undefined) {
     warnings.push(`${name}: ${entry.problem}`);
   }

@@ -124,6 +124,20 @@ suite("a backup that is asked for", () => {
     });
   });
 
+  test("by its id is refused when its manifest says that it is of a newer version: exit 3", async () => {
+    const store = memoryStore("/b");
+    putBackup(store, older);
+    const key = sidecarName(older, "manifest");
+    const text = store.objects.get(key)?.toString() ?? "";
+    store.put(key, text.replace('"manifest": 1', '"manifest": 3'));
+    await assert.rejects(findBackup([store], older, options), (error) => {
+      assert.ok(error instanceof AppError);
+      assert.equal(error.exitCode, ExitCode.invalidInput);
+      assert.match(error.message, /has version 3, and this program knows version 1/);
+      return true;
+    });
+  });
+
   test("and is nowhere: exit 2, with the newest that are there", async () => {
     const store = memoryStore("/b");
     putBackup(store, older);

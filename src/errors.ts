@@ -48,3 +48,17 @@ export class AppError extends Error {
     this.data = options.data ?? {};
   }
 }
+
+/** The same error with another hint or other details. */
+export function retold(
+  { code, exitCode, message, hint, details, data, cause }: AppError,
+  changes: Pick<AppErrorOptions, "hint" | "details">,
+): AppError {
+  return new AppError(code, exitCode, message, {
+    ...(hint === undefined ? {} : { hint }),
+    details,
+    data,
+    cause,
+    ...changes,
+  });
+}

@@ -1,4 +1,3 @@
-import { sql } from "kysely";
 import { AppError, ExitCode } from "../errors.ts";
 import { clientConnection } from "../postgres/client-connection.ts";
 import { type ClientPrograms, findClientPrograms } from "../postgres/client-programs.ts";
@@ -7,6 +6,7 @@ import { withMaintenanceSession } from "../postgres/maintenance-session.ts";
 import { databaseOfUrl, maintenanceUrl } from "../postgres/maintenance-url.ts";
 import { type Session, withSession } from "../postgres/session.ts";
 import { refuseStandby } from "../postgres/standby.ts";
+import { subscriptionsOf } from "../postgres/subscriptions.ts";
 import { applyDatabaseSettings, applyRoles } from "./apply-globals.ts";
 import { type ProgramContext, runToEnd } from "./client-run.ts";
 import { dumpDatabaseSettings } from "./dump-globals.ts";
@@ -16,8 +16,9 @@ import { totalsOf } from "./manifest.ts";
 import { setsTooMuch } from "./older-server.ts";
 import { type PreparedDump, prepareDump } from "./prepare-dump.ts";
 import { readPart } from "./read-part.ts";
+import { behindRestored, rowsDiffer, withRoleHint } from "./restore-errors.ts";
 import { restoreApplication, takeOverRestores } from "./restore-session.ts";
-import type { RestoreMode, RestorePlan, RestoreRequest, RestoreResult } from "./restore-types.ts";
+import type { RestorePlan, RestoreRequest, RestoreResult } from "./restore-types.ts";
 import {
   createScratch,
   dropDatabase,
@@ -34,7 +35,7 @@ import {
   refusePrepared,
   swapDatabases,
 } from "./swap-databases.ts";
-import { countTableRows, type RowDifference, rowDifferences } from "./table-rows.ts";
+import { countTableRows, rowDifferences } from "./table-rows.ts";
 
 /**
  * Restores a database. The backup is read to its end and found whole before anything is touched;
@@ -217,14 +218,10 @@ class Restore {
 
   /** They are of the database that is there, whatever it is called, and go on taking changes. */
   async #warnOfSubscriptions(): Promise<readonly string[]> {
-    const { rows } = await sql<{ name: string }>`
-      SELECT subname::text AS name FROM pg_catalog.pg_subscription
-       WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = ${this.#target})
-       ORDER BY 1`.execute(this.#admin.db);
-    if (rows.length === 0) return [];
-    const names = rows.map(({ name }) => name).join(", ");
+    const names = await subscriptionsOf(this.#admin, this.#target);
+    if (names.length === 0) return [];
     return [
-      `"${this.#target}" has subscriptions of logical replication, which stay with what is there now and go on: ${names}; drop them there, or ALTER SUBSCRIPTION … DISABLE and SET (slot_name = NONE), before they are made anew`,
+      `"${this.#target}" has subscriptions of logical replication, which stay with what is there now and go on: ${names.join(", ")}; drop them there, or ALTER SUBSCRIPTION … DISABLE and SET (slot_name = NONE), before they are made anew`,
     ];
   }
 
@@ -395,47 +392,4 @@ class Restore {
 function waitingFor(target: string, clients: readonly Client[]): string {
   const who = clients.map(({ pid, description }) => `process ${pid}, ${description}`).join("; ");
   return `waiting a minute for whoever has connected to "${target}" meanwhile: ${who}`;
-}
-
-/** In place everything is committed by then. */
-function behindRestored(error: unknown, target: string): unknown {
-  if (!(error instanceof AppError)) return error;
-  return new AppError(error.code, error.exitCode, error.message, {
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
-    details: [`the database "${target}" is restored, and this came behind it`, ...error.details],
-    data: error.data,
-    cause: error,
-  });
-}
-
-function rowsDiffer(differences: readonly RowDifference[], mode: RestoreMode): AppError {
-  const { length } = differences;
-  return new AppError(
-    "rows-differ",
-    ExitCode.invalidInput,
-    `what was restored has not the rows of the manifest, in ${length} table${length === 1 ? "" : "s"}`,
-    {
-      hint:
-        mode === "in-place"
-          ? "It stands in the database now, as far as the backup has it; look at these tables, or restore an older backup."
-          : "Take an older backup; the database that was there is what it was.",
-      details: differences.map(
-        ({ table, expected, found }) =>
-          `${table}: ${found ?? "no table"}, and the manifest says ${expected ?? "no table"}`,
-      ),
-      data: { differences },
-    },
-  );
-}
-
-function withRoleHint(error: unknown): unknown {
-  const [, role] =
-    error instanceof AppError ? (/role "(.*)" does not exist/.exec(error.message) ?? []) : [];
-  if (role === undefined || !(error instanceof AppError)) return error;
-  return new AppError(error.code, error.exitCode, error.message, {
-    hint: `The dump gives objects to the role "${role}", and this server has none of that name. CREATE ROLE "${role.replaceAll('"', '""')}", then run the command again.`,
-    details: error.details,
-    data: error.data,
-    cause: error.cause,
-  });
 }

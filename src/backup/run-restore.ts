@@ -1,4 +1,4 @@
-import { AppError } from "../errors.ts";
+import { AppError, retold } from "../errors.ts";
 import { type Journal, type Outcome, withJournal } from "../journal/journal.ts";
 import { databaseOfUrl } from "../postgres/maintenance-url.ts";
 import { sweepTempFolders } from "../postgres/temp-folder.ts";
@@ -85,13 +85,9 @@ export async function runRestore(options: RunRestoreOptions): Promise<RunRestore
 function behindDatabase(error: unknown, { plan }: RestoreResult): unknown {
   if (!(error instanceof AppError)) return error;
   const kept = plan.kept === null ? "" : `, what was there before is in "${plan.kept}"`;
-  return new AppError(error.code, error.exitCode, error.message, {
+  const restored = `the database "${plan.target}" is restored${kept}: only the files are left to be put back, with --only-files`;
+  return retold(error, {
     hint: error.hint ?? "Put the files back by themselves, with --only-files.",
-    details: [
-      `the database "${plan.target}" is restored${kept}: only the files are left to be put back, with --only-files`,
-      ...error.details,
-    ],
-    data: error.data,
-    cause: error,
+    details: [restored, ...error.details],
   });
 }

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import { type ConnectionOptions, type Session, withSession } from "../postgres/session.ts";
 import { shareSnapshot, walPosition } from "../postgres/share-snapshot.ts";
+import { subscriptionsOf } from "../postgres/subscriptions.ts";
 import { systemIdentifier } from "../postgres/system-identifier.ts";
 import type { BackupManifest } from "./manifest.ts";
 
@@ -38,7 +39,6 @@ interface SourceRow {
   };
   tablespaces: readonly string[];
   settings_of_all: readonly string[];
-  subscriptions: readonly string[];
   unlogged: readonly string[];
 }
 
@@ -62,8 +62,6 @@ export function withSourceSnapshot<T>(
              ARRAY(SELECT split_part(setting, '=', 1) FROM pg_db_role_setting s,
                           unnest(s.setconfig) AS setting
                     WHERE s.setdatabase = 0 AND s.setrole = 0 ORDER BY 1) AS settings_of_all,
-             ARRAY(SELECT subname::text FROM pg_subscription
-                    WHERE subdbid = d.oid ORDER BY 1) AS subscriptions,
              ARRAY(SELECT c.oid::regclass::text FROM pg_class c
                     WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND pg_is_in_recovery()
                     ORDER BY 1) AS unlogged
@@ -90,7 +88,7 @@ export function withSourceSnapshot<T>(
       },
       tablespaces: row.tablespaces,
       settingsOfAll: row.settings_of_all,
-      subscriptions: row.subscriptions,
+      subscriptions: await subscriptionsOf(session, session.database),
       unlogged: row.unlogged,
     });
   });

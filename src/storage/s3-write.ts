@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { Readable } from "node:stream";
-import { AppError, ExitCode } from "../errors.ts";
+import { AppError, ExitCode, retold } from "../errors.ts";
 import { abortError, interruptible, throwIfAborted } from "./interruption.ts";
 import {
   abortUpload,
@@ -288,11 +288,5 @@ class ObjectWrite {
 
 function withDetails(error: unknown, lines: readonly string[]): unknown {
   if (lines.length === 0 || !(error instanceof AppError)) return error;
-  const { code, exitCode, message, hint, cause, details, data } = error;
-  return new AppError(code, exitCode, message, {
-    ...(hint === undefined ? {} : { hint }),
-    cause,
-    details: [...details, ...lines],
-    data,
-  });
+  return retold(error, { details: [...error.details, ...lines] });
 }

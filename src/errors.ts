@@ -49,16 +49,18 @@ export class AppError extends Error {
   }
 }
 
-/** The same error with another hint or other details. */
+/** The same error with other words, details or data. */
 export function retold(
-  { code, exitCode, message, hint, details, data, cause }: AppError,
-  changes: Pick<AppErrorOptions, "hint" | "details">,
+  error: AppError,
+  changes: Pick<AppErrorOptions, "hint" | "details" | "data"> & { readonly message?: string },
 ): AppError {
+  const { code, exitCode, hint, details, data } = error;
+  const { message = error.message, ...others } = changes;
   return new AppError(code, exitCode, message, {
     ...(hint === undefined ? {} : { hint }),
     details,
     data,
-    cause,
-    ...changes,
+    cause: error.cause ?? error,
+    ...others,
   });
 }

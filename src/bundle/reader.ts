@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { AppError, ExitCode } from "../errors.ts";
+import { AppError, ExitCode, retold } from "../errors.ts";
 import type { DecryptionKeys, Opener } from "./encryption.ts";
 import {
   type BundleHeader,
@@ -246,10 +246,8 @@ class BundleFrame {
   /** An error of a layer below, such as the compression's, with how far reading had come. */
   placed(error: unknown): unknown {
     if (!(error instanceof AppError) || error.data.line !== undefined) return error;
-    return new AppError(error.code, error.exitCode, `${error.message}, ${this.#place()}`, {
-      cause: error.cause ?? error,
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
-      details: error.details,
+    return retold(error, {
+      message: `${error.message}, ${this.#place()}`,
       data: { ...error.data, ...this.#placeData() },
     });
   }

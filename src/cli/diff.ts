@@ -1,5 +1,5 @@
 import type { ArgumentsCamelCase } from "yargs";
-import { AppError, ExitCode } from "../errors.ts";
+import { AppError, ExitCode, retold } from "../errors.ts";
 import type { WrittenFile } from "../storage/local-file.ts";
 import type { BundleDiff } from "../tenant/diff-types.ts";
 import { type Context, defineCommand, type GlobalArguments } from "./command.ts";
@@ -161,10 +161,7 @@ async function writePage(
 
 function adviseOnPage(error: unknown): never {
   if (!(error instanceof AppError) || error.code !== "output-exists") throw error;
-  throw new AppError(error.code, error.exitCode, error.message, {
-    hint: "Choose another name with --html, or add --overwrite.",
-    cause: error.cause ?? error,
-  });
+  throw retold(error, { hint: "Choose another name with --html, or add --overwrite." });
 }
 
 /** What says what is compared and how the bundle is opened, to be given again. */

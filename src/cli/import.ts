@@ -1,5 +1,5 @@
 import type { ArgumentsCamelCase } from "yargs";
-import { AppError, ExitCode } from "../errors.ts";
+import { AppError, ExitCode, retold } from "../errors.ts";
 import type {
   CloneOptions,
   CollisionPolicy,
@@ -295,10 +295,5 @@ function flagsOf(args: Arguments): readonly string[] {
 /** The plan is what a refusal is about, so a program gets it along with the error. */
 export function withPlan(error: unknown, plan: ImportPlan): unknown {
   if (!(error instanceof AppError)) return error;
-  return new AppError(error.code, error.exitCode, error.message, {
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
-    cause: error.cause ?? error,
-    details: error.details,
-    data: { ...error.data, plan },
-  });
+  return retold(error, { data: { ...error.data, plan } });
 }

@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import { AppError, ExitCode } from "../errors.ts";
+import { AppError, ExitCode, retold } from "../errors.ts";
 import { defineCommand, type GlobalArguments } from "./command.ts";
 import { usage } from "./options.ts";
 
@@ -58,8 +58,7 @@ export const keygenCommand = defineCommand<KeygenArguments>({
 
 function refuseOverwriting(error: unknown): never {
   if (!(error instanceof AppError) || error.code !== "output-exists") throw error;
-  throw new AppError(error.code, error.exitCode, error.message, {
+  throw retold(error, {
     hint: "Choose another name with -o: a key that is overwritten is lost with all that it opens.",
-    cause: error,
   });
 }
